@@ -1,0 +1,1 @@
+"""One file or folder per IM network, behind one small protocol."""

@@ -1,0 +1,1 @@
+"""Tables, migrations, and the stores over them. Rows never leave this package."""

@@ -1,0 +1,1 @@
+"""HTTP, WebSocket, the web page, and dispatch to channels."""

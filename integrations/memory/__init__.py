@@ -1,0 +1,1 @@
+"""Long-term memory: recollections in Chroma, bounded by scope."""

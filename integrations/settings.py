@@ -1,0 +1,157 @@
+"""Settings from `runbell.toml` and the environment (`RUNBELL_*`, nested with `__`).
+
+Dagster's run config is something else: see design words. Every secret is a reference that
+`integrations.security.secrets` resolves: a literal, `env:NAME` or `file:PATH`.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+SETTINGS_FILE = "runbell.toml"
+
+
+class Section(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Gateway(Section):
+    """The process between channels and the database."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = Field(None, description="Where browsers reach the gateway; default: host and port.")
+    max_body_bytes: int = 1_048_576
+    requests_per_minute: int = Field(600, description="Per token or source; 429 beyond.")
+    pending_per_conversation: int = Field(100, description="Messages that may wait in one conversation.")
+
+
+class Dagster(Section):
+    """The operators' UI, and the code locations."""
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    public_url: str | None = None
+    workspace: Path = Path("workspace.yaml")
+
+
+class Serving(Section):
+    """Ray Serve: the models."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    engine: str = Field("llama_cpp", description="`llama_cpp`, or `openai` for any OpenAI-compatible endpoint.")
+    model: str = Field("smollm2-135m", description="A name from `runbell models list`, or the endpoint's model.")
+    base_url: str | None = None
+    api_key: str | None = Field(None, description="A secret reference.")
+    embedder: str = "minilm-l6-v2"
+    slots: int = 4
+    context_tokens: int = 2048
+    request_timeout_s: float = 120.0
+    load_timeout_s: float = 300.0
+    strong: bool = Field(False, description="The model may choose commands by schema-constrained output.")
+
+
+class Database(Section):
+    """PostgreSQL: ours and Dagster's, in one database. Without a URL an embedded server is started."""
+
+    url: str | None = Field(None, description="A secret reference to postgresql://user:password@host:port/name.")
+    pool_size: int = 16
+
+
+class Memory(Section):
+    """Chroma."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    retention_days: int = 365
+
+
+class Workers(Section):
+    """Warm workers, per code location."""
+
+    count: int = 1
+    threads: int = 8
+    lease_s: float = 15.0
+    op_timeout_s: float = 300.0
+
+
+class Telemetry(Section):
+    """Traces go out only when an endpoint is set."""
+
+    otlp_endpoint: str | None = None
+    log_level: str = "INFO"
+    log_megabytes: int = 20
+    log_files: int = 5
+
+
+class Webhook(Section):
+    """One source that may post signed webhooks; two secrets are valid during rotation."""
+
+    secret: str = ""
+    previous_secret: str | None = None
+
+
+class Channels(Section):
+    """Networks that are connected."""
+
+    webhook: dict[str, Webhook] = Field(default_factory=dict[str, Webhook])
+
+
+class Settings(BaseSettings):
+    """All settings of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNBELL_", env_nested_delimiter="__", toml_file=SETTINGS_FILE, extra="forbid"
+    )
+
+    home: Path = Path(".runbell")
+    tenant: str = "default"
+    gateway: Gateway = Field(default_factory=Gateway)
+    dagster: Dagster = Field(default_factory=Dagster)
+    serving: Serving = Field(default_factory=Serving)
+    database: Database = Field(default_factory=Database)
+    memory: Memory = Field(default_factory=Memory)
+    workers: Workers = Field(default_factory=Workers)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    channels: Channels = Field(default_factory=Channels)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @cached_property
+    def state(self) -> Path:
+        """The absolute path of RUNBELL_HOME."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def gateway_url(self) -> str:
+        """Where browsers and the command line reach the gateway."""
+        return self.gateway.public_url or f"http://{self.gateway.host}:{self.gateway.port}"
+
+    @property
+    def dagster_url(self) -> str:
+        """Where operators reach the Dagster UI."""
+        return self.dagster.public_url or f"http://{self.dagster.host}:{self.dagster.port}"
+
+    def run_url(self, run_id: str) -> str:
+        """Return the page of a run in the Dagster UI."""
+        return f"{self.dagster_url}/runs/{run_id}"

@@ -1,0 +1,1 @@
+"""What the op `act` can carry out, one file per action."""

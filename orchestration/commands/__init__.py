@@ -1,0 +1,1 @@
+"""Typed commands: catalogue, parsing, help and the control commands."""

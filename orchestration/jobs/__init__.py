@@ -1,0 +1,1 @@
+"""Jobs: wiring only, one file each."""

@@ -1,0 +1,1 @@
+"""Durable Dagster runs in live processes."""

@@ -1,0 +1,1 @@
+"""One loaded model inside a replica, one file per engine."""
