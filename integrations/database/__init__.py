@@ -1,1 +1,72 @@
 """Tables, migrations, and the stores over them. Rows never leave this package."""
+
+from pathlib import Path
+
+from integrations.database.catalogue import Commands, Proposals, Usage, Workers
+from integrations.database.conversation import Transcript
+from integrations.database.engine import connect
+from integrations.database.inbox import Inbox
+from integrations.database.notify import Listener
+from integrations.database.outbox import Outbox
+from integrations.database.people import Principals
+from integrations.database.progress import Progress
+from integrations.database.records import (
+    ClaimedMessage,
+    Entry,
+    MessageView,
+    NewRun,
+    OpState,
+    OutboxItem,
+    Proposal,
+    QueuedRun,
+    Received,
+    RunClaim,
+    Snapshot,
+    StoredCommand,
+    WorkerState,
+)
+from integrations.database.runs import RunQueue
+from integrations.files import FileStore
+
+__all__ = [
+    "ClaimedMessage",
+    "Database",
+    "Entry",
+    "Listener",
+    "MessageView",
+    "NewRun",
+    "OpState",
+    "OutboxItem",
+    "Proposal",
+    "QueuedRun",
+    "Received",
+    "RunClaim",
+    "Snapshot",
+    "StoredCommand",
+    "WorkerState",
+]
+
+
+class Database:
+    """All stores over one PostgreSQL database, and the files beside it. One per process; thread-safe; blocks."""
+
+    def __init__(self, url: str, *, files: Path, pool_size: int = 16, name: str = "runbell") -> None:
+        self.url = url
+        self.engine = connect(url, pool_size=pool_size, name=name)
+        self._live = connect(url, pool_size=4, durable=False, name=f"{name}-live")
+        self.inbox = Inbox(self.engine)
+        self.outbox = Outbox(self.engine)
+        self.runs = RunQueue(self.engine)
+        self.transcript = Transcript(self.engine)
+        self.principals = Principals(self.engine)
+        self.commands = Commands(self.engine)
+        self.proposals = Proposals(self.engine)
+        self.workers = Workers(self.engine)
+        self.usage = Usage(self.engine)
+        self.progress = Progress(self._live)
+        self.files = FileStore(files)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+        self._live.dispose()

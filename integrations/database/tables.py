@@ -71,9 +71,7 @@ inbox = sa.Table(
     sa.Column("replied_at", Instant),
     sa.Column("delivered_at", Instant),
     sa.UniqueConstraint("tenant", "channel", "event_id"),
-    sa.CheckConstraint(
-        "state in ('received','running','waiting','answered','failed','dead')", name="state"
-    ),
+    sa.CheckConstraint("state in ('received','running','waiting','answered','failed','dead')", name="state"),
 )
 sa.Index("inbox_ready_ix", inbox.c.priority, inbox.c.seq, postgresql_where=inbox.c.state == "received")
 sa.Index(

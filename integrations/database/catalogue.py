@@ -1,0 +1,190 @@
+"""Commands of all code locations, proposals that wait for a yes, live workers, and the usage ledger."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from integrations.database.engine import Store
+from integrations.database.records import Proposal, StoredCommand, WorkerState
+from integrations.database.tables import commands, proposals, usage, workers
+from integrations.messages import Address
+
+
+class Commands(Store):
+    """The catalogue, compiled by the workers so that nobody else needs user code."""
+
+    def replace(self, location: str, wanted: Sequence[StoredCommand]) -> None:
+        """Make these the commands of a code location; a name taken by another location is left to it."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.delete(commands).where(
+                    commands.c.location == location, commands.c.name.not_in([c.name for c in wanted])
+                )
+            )
+            for command in wanted:
+                row = insert(commands).values(
+                    name=command.name, location=location, job=command.job, spec=command.spec
+                )
+                connection.execute(
+                    row.on_conflict_do_update(
+                        index_elements=["name"],
+                        set_={"job": command.job, "spec": command.spec, "updated_at": sa.func.now()},
+                        where=commands.c.location == location,
+                    )
+                )
+
+    def all(self) -> list[StoredCommand]:
+        """Return every command, by name."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(commands).order_by(commands.c.name)).all()
+        return [StoredCommand(row.name, row.location, row.job, row.spec) for row in rows]
+
+
+class Proposals(Store):
+    """Commands that were shown and run only after the principal's yes."""
+
+    def put(
+        self,
+        address: Address,
+        principal_id: str,
+        command: str,
+        args: dict[str, object],
+        *,
+        ttl_s: float = 600.0,
+    ) -> Proposal:
+        """Store a proposal; it replaces an earlier one of the same principal in this conversation."""
+        proposal_id = str(uuid.uuid4())
+        expires = sa.func.now() + timedelta(seconds=ttl_s)
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(proposals).where(*_open(address, principal_id)).values(decided_at=sa.func.now())
+            )
+            row = connection.execute(
+                sa.insert(proposals)
+                .values(
+                    id=proposal_id,
+                    tenant=address.tenant,
+                    channel=address.channel,
+                    conversation=address.conversation,
+                    principal_id=principal_id,
+                    command=command,
+                    args=args,
+                    expires_at=expires,
+                )
+                .returning(proposals.c.expires_at)
+            ).one()
+        return Proposal(proposal_id, address, principal_id, command, args, row.expires_at)
+
+    def open(self, address: Address, principal_id: str) -> Proposal | None:
+        """Return the proposal that waits for this principal here, or None."""
+        query = sa.select(proposals).where(
+            *_open(address, principal_id), proposals.c.expires_at > sa.func.now()
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query.order_by(proposals.c.created_at.desc()).limit(1)).first()
+        if row is None:
+            return None
+        return Proposal(row.id, address, row.principal_id, row.command, row.args, row.expires_at)
+
+    def decide(self, proposal_id: str) -> bool:
+        """Close a proposal; False where it was decided or has expired: only one yes counts."""
+        with self._transaction() as connection:
+            done = connection.execute(
+                sa.update(proposals)
+                .where(
+                    proposals.c.id == proposal_id,
+                    proposals.c.decided_at.is_(None),
+                    proposals.c.expires_at > sa.func.now(),
+                )
+                .values(decided_at=sa.func.now())
+            )
+        return done.rowcount == 1
+
+
+def _open(address: Address, principal_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        proposals.c.tenant == address.tenant,
+        proposals.c.channel == address.channel,
+        proposals.c.conversation == address.conversation,
+        proposals.c.principal_id == principal_id,
+        proposals.c.decided_at.is_(None),
+    )
+
+
+class Workers(Store):
+    """Live workers and their heartbeats."""
+
+    def beat(
+        self,
+        worker: str,
+        *,
+        location: str,
+        pid: int,
+        threads: int,
+        busy: int,
+        version: str = "",
+        state: str = "ready",
+    ) -> None:
+        """Record that a worker lives."""
+        row = insert(workers).values(
+            id=worker, location=location, pid=pid, threads=threads, busy=busy, version=version, state=state
+        )
+        with self._transaction() as connection:
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=["id"],
+                    set_={"busy": busy, "state": state, "heartbeat_at": sa.func.clock_timestamp()},
+                )
+            )
+
+    def gone(self, worker: str) -> None:
+        """Record that a worker has stopped."""
+        with self._transaction() as connection:
+            connection.execute(sa.delete(workers).where(workers.c.id == worker))
+
+    def live(self, *, within_s: float = 15.0) -> list[WorkerState]:
+        """Return the workers whose heartbeat is fresh."""
+        query = sa.select(workers).where(
+            workers.c.heartbeat_at > sa.func.clock_timestamp() - timedelta(seconds=within_s)
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(query.order_by(workers.c.location, workers.c.id)).all()
+        return [WorkerState(**row._mapping) for row in rows]  # noqa: SLF001 - documented access by name
+
+
+class Usage(Store):
+    """What models were asked and what it took."""
+
+    def record(
+        self,
+        *,
+        tenant: str,
+        model: str,
+        tokens_in: int,
+        tokens_out: int,
+        total_ms: float,
+        first_token_ms: float | None = None,
+        principal_id: str | None = None,
+        message_id: str | None = None,
+        run_id: str | None = None,
+        op: str | None = None,
+    ) -> None:
+        """Add one call to the ledger."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.insert(usage).values(
+                    tenant=tenant,
+                    model=model,
+                    tokens_in=tokens_in,
+                    tokens_out=tokens_out,
+                    total_ms=total_ms,
+                    first_token_ms=first_token_ms,
+                    principal_id=principal_id,
+                    message_id=message_id,
+                    run_id=run_id,
+                    op=op,
+                )
+            )

@@ -1,0 +1,168 @@
+"""Conversations and their transcript."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from integrations.database.engine import Store, in_turn
+from integrations.database.records import Entry
+from integrations.database.tables import conversations, transcript
+from integrations.messages import Address, Attachment, Choice
+
+
+def touch_conversation(
+    connection: sa.Connection, address: Address, *, direct: bool, principal_id: str | None
+) -> None:
+    """Record that a conversation exists and was active now."""
+    row = insert(conversations).values(
+        tenant=address.tenant,
+        channel=address.channel,
+        conversation=address.conversation,
+        direct=direct,
+        principal_id=principal_id if direct else None,
+    )
+    connection.execute(
+        row.on_conflict_do_update(
+            index_elements=["tenant", "channel", "conversation"],
+            set_={"active_at": sa.func.now(), "direct": row.excluded.direct},
+        )
+    )
+
+
+def append_entry(
+    connection: sa.Connection,
+    address: Address,
+    role: str,
+    body: dict[str, object],
+    message_id: str | None,
+    *,
+    run_id: str | None = None,
+    principal_id: str | None = None,
+) -> int:
+    """Append to the transcript and return the entry's id; the caller holds the conversation's turn."""
+    return connection.execute(
+        sa.insert(transcript)
+        .values(
+            tenant=address.tenant,
+            channel=address.channel,
+            conversation=address.conversation,
+            message_id=message_id,
+            run_id=run_id,
+            principal_id=principal_id,
+            role=role,
+            body=body,
+        )
+        .returning(transcript.c.id)
+    ).scalar_one()
+
+
+def entry(row: sa.Row[tuple[object, ...]]) -> Entry:
+    """Return a transcript row as an `Entry`."""
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+    body = values["body"]
+    return Entry(
+        id=values["id"],
+        address=Address(
+            tenant=values["tenant"], channel=values["channel"], conversation=values["conversation"]
+        ),
+        message_id=values["message_id"],
+        run_id=values["run_id"],
+        principal_id=values["principal_id"],
+        role=values["role"],
+        text=body.get("text", ""),
+        at=values["at"],
+        attachments=tuple(Attachment(**a) for a in body.get("attachments", [])),
+        choices=tuple(Choice(**c) for c in body.get("choices", [])),
+    )
+
+
+def _of(address: Address) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        transcript.c.tenant == address.tenant,
+        transcript.c.channel == address.channel,
+        transcript.c.conversation == address.conversation,
+    )
+
+
+class Transcript(Store):
+    """What was said, per conversation."""
+
+    def recent(self, address: Address, *, limit: int = 20, before: int | None = None) -> list[Entry]:
+        """Return the last entries of a conversation, oldest first; with `before`, those older than that id."""
+        query = sa.select(transcript).where(_of(address)).order_by(transcript.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(transcript.c.id < before)
+        with self._transaction() as connection:
+            return [entry(row) for row in reversed(connection.execute(query).all())]
+
+    def after(self, address: Address, after: int, *, limit: int = 200) -> list[Entry]:
+        """Return the entries of a conversation that came after the id, oldest first."""
+        query = (
+            sa.select(transcript)
+            .where(_of(address), transcript.c.id > after)
+            .order_by(transcript.c.id)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [entry(row) for row in connection.execute(query)]
+
+    def owner(self, address: Address) -> tuple[bool, str | None] | None:
+        """Return whether a conversation is direct and whose it is; None where it is not known yet."""
+        query = sa.select(conversations.c.direct, conversations.c.principal_id).where(
+            conversations.c.tenant == address.tenant,
+            conversations.c.channel == address.channel,
+            conversations.c.conversation == address.conversation,
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return (row.direct, row.principal_id) if row else None
+
+    def conversations_of(self, tenant: str, principal_id: str, *, limit: int = 100) -> list[Address]:
+        """Return the direct conversations of a principal, latest first."""
+        query = (
+            sa.select(conversations.c.channel, conversations.c.conversation)
+            .where(conversations.c.tenant == tenant, conversations.c.principal_id == principal_id)
+            .order_by(conversations.c.active_at.desc())
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [
+                Address(tenant=tenant, channel=row.channel, conversation=row.conversation)
+                for row in connection.execute(query)
+            ]
+
+    def forget(self, address: Address, *, principal_id: str | None = None) -> int:
+        """Remove a conversation's transcript; with `principal_id`, all direct ones of that principal too.
+
+        Returns how many entries went. What was sent stays in the outbox only until its retention ends, blanked.
+        """
+        with self._transaction() as connection:
+            in_turn(connection, address.tenant, address.channel, address.conversation)
+            where = [_of(address)]
+            if principal_id is not None:
+                mine = sa.select(conversations.c.channel, conversations.c.conversation).where(
+                    conversations.c.tenant == address.tenant, conversations.c.principal_id == principal_id
+                )
+                where.append(
+                    sa.and_(
+                        transcript.c.tenant == address.tenant,
+                        sa.tuple_(transcript.c.channel, transcript.c.conversation).in_(mine),
+                    )
+                )
+            gone = connection.execute(
+                sa.delete(transcript).where(sa.or_(*where)).returning(transcript.c.message_id)
+            ).scalars()
+            ids = gone.all()
+            _blank(connection, [i for i in ids if i is not None])
+        return len(ids)
+
+
+def _blank(connection: sa.Connection, message_ids: list[str]) -> None:
+    """Take the text of settled messages out of inbox, outbox and progress; their ids still refuse redelivery."""
+    for statement in (
+        'update runbell.inbox set body = body - \'args\' || \'{"text": "", "attachments": []}\''
+        " where id = any(cast(:ids as uuid[])) and state in ('answered', 'failed', 'dead')",
+        'update runbell.outbox set body = body || \'{"text": "", "attachments": [], "choices": []}\''
+        " where message_id = any(cast(:ids as uuid[])) and state not in ('queued', 'sending')",
+        "delete from runbell.progress where message_id = any(cast(:ids as uuid[]))",
+    ):
+        connection.execute(sa.text(statement), {"ids": message_ids})

@@ -1,0 +1,171 @@
+"""The outbox: enqueue, lease, record. What is enqueued reaches its channel in order per conversation."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from integrations.database.conversation import append_entry
+from integrations.database.engine import Store, in_turn, notify
+from integrations.database.records import OutboxItem
+from integrations.database.tables import inbox, outbox
+from integrations.messages import Delivery, OutboundMessage, utc_now
+
+MAX_ATTEMPTS = 8
+"""Deliveries tried before a message becomes a dead letter."""
+
+_LEASE = sa.text("""
+    with ready as (
+      select o.id from runbell.outbox o
+      where o.channel = any(cast(:channels as text[])) and o.state = 'queued'
+        and o.available_at <= clock_timestamp()
+        and not exists (
+          select 1 from runbell.outbox e where e.tenant = o.tenant and e.channel = o.channel
+            and e.conversation = o.conversation and e.id < o.id and e.state in ('queued', 'sending'))
+      order by o.id limit :limit for update of o skip locked)
+    update runbell.outbox as o set state = 'sending', attempts = o.attempts + 1, claimed_by = :worker,
+      lease_until = clock_timestamp() + make_interval(secs => :lease)
+    from ready where o.id = ready.id
+    returning o.id, o.key, o.body, o.attempts, o.state, o.created_at, o.error, o.traceparent
+""")
+_LAPSED = sa.text("""
+    update runbell.outbox set state = case when channel = any(cast(:safe as text[])) then 'queued' else 'unknown' end,
+      lease_until = null, error = 'the sender stopped while sending'
+    where channel = any(cast(:channels as text[])) and state = 'sending' and lease_until < clock_timestamp()
+""")
+
+
+def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> int | None:
+    """Queue a message and add it to the transcript; returns the entry's id, or None where the key was known.
+
+    The caller's transaction holds the conversation's turn.
+    """
+    address = message.address
+    queued = connection.execute(
+        insert(outbox)
+        .values(
+            key=key,
+            tenant=address.tenant,
+            channel=address.channel,
+            conversation=address.conversation,
+            message_id=message.message_id,
+            run_id=message.run_id,
+            body=message.model_dump(mode="json"),
+            traceparent=sa.select(inbox.c.traceparent)
+            .where(inbox.c.id == message.message_id)
+            .scalar_subquery(),
+        )
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(outbox.c.id)
+    ).scalar_one_or_none()
+    if queued is None:
+        return None
+    body: dict[str, object] = {
+        "text": message.text,
+        "attachments": [a.model_dump() for a in message.attachments],
+        "choices": [c.model_dump() for c in message.choices],
+    }
+    entry_id = append_entry(connection, address, "assistant", body, message.message_id, run_id=message.run_id)
+    notify(connection, "runbell_outbox", address.channel)
+    return entry_id
+
+
+class Outbox(Store):
+    """Messages from their enqueueing to their delivery."""
+
+    def post(self, message: OutboundMessage, *, key: str) -> bool:
+        """Queue a message that answers nobody (a digest, a notice); False where the key was known. Idempotent."""
+        address = message.address
+        with self._transaction() as connection:
+            in_turn(connection, address.tenant, address.channel, address.conversation)
+            return enqueue(connection, message, key) is not None
+
+    def lease(
+        self,
+        channels: Collection[str],
+        worker: str,
+        *,
+        limit: int = 50,
+        lease_s: float = 60.0,
+    ) -> list[OutboxItem]:
+        """Take messages to send, at most one per conversation at a time; each becomes `sending`."""
+        values = {"channels": list(channels), "worker": worker, "limit": limit, "lease": lease_s}
+        with self._transaction() as connection:
+            rows = connection.execute(_LEASE, values).all()
+        return sorted((_item(row) for row in rows), key=lambda item: item.id)
+
+    def record(self, item: OutboxItem, delivery: Delivery, *, retry_after_s: float | None = None) -> None:
+        """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds."""
+        state, values = delivery.state, {"platform_id": delivery.platform_id, "error": delivery.error}
+        if state == "failed" and retry_after_s is not None:
+            if item.attempts < MAX_ATTEMPTS:
+                values["available_at"] = utc_now() + timedelta(seconds=retry_after_s)
+            state = "queued" if item.attempts < MAX_ATTEMPTS else "dead"
+        with self._transaction() as connection:
+            if state == "sent":
+                values["delivered_at"] = sa.func.clock_timestamp()
+                connection.execute(
+                    sa.update(inbox)
+                    .where(inbox.c.id == item.message.message_id, inbox.c.delivered_at.is_(None))
+                    .values(delivered_at=sa.func.clock_timestamp())
+                )
+            connection.execute(
+                sa.update(outbox)
+                .where(outbox.c.id == item.id, outbox.c.state == "sending")
+                .values(state=state, lease_until=None, **values)
+            )
+            notify(connection, "runbell_outbox", item.message.address.channel)
+
+    def recover(self, channels: Collection[str], *, repeatable: Collection[str]) -> int:
+        """Deal with messages whose sender died: `repeatable` channels send again, others become `unknown`."""
+        values = {"channels": list(channels), "safe": list(repeatable)}
+        with self._transaction() as connection:
+            return connection.execute(_LAPSED, values).rowcount
+
+    def find(
+        self, states: Sequence[str] = ("failed", "dead", "unknown"), *, limit: int = 100
+    ) -> list[OutboxItem]:
+        """Return the latest messages in these states."""
+        columns = (
+            outbox.c.id,
+            outbox.c.key,
+            outbox.c.body,
+            outbox.c.attempts,
+            outbox.c.state,
+            outbox.c.created_at,
+            outbox.c.error,
+            outbox.c.traceparent,
+        )
+        query = (
+            sa.select(*columns).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
+        )
+        with self._transaction() as connection:
+            return [_item(row) for row in connection.execute(query)]
+
+    def replay(self, item_id: int) -> bool:
+        """Queue a failed, unknown or dead message again; False where it is none of these."""
+        with self._transaction() as connection:
+            channel = connection.execute(
+                sa.update(outbox)
+                .where(outbox.c.id == item_id, outbox.c.state.in_(["failed", "dead", "unknown"]))
+                .values(state="queued", attempts=0, available_at=sa.func.now(), error=None)
+                .returning(outbox.c.channel)
+            ).scalar_one_or_none()
+            if channel is not None:
+                notify(connection, "runbell_outbox", channel)
+        return channel is not None
+
+
+def _item(row: sa.Row[tuple[object, ...]]) -> OutboxItem:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+    return OutboxItem(
+        id=values["id"],
+        key=values["key"],
+        message=OutboundMessage.model_validate(values["body"]),
+        attempts=values["attempts"],
+        state=values["state"],
+        created_at=values["created_at"],
+        error=values["error"],
+        traceparent=values["traceparent"],
+    )

@@ -1,0 +1,105 @@
+"""Principals and their accounts: one person over all the networks where they write."""
+
+import time
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from integrations.database.engine import Store
+from integrations.database.tables import accounts, principals
+from integrations.errors import Forbidden
+from integrations.messages import Principal
+
+CACHE_S = 5.0
+"""Seconds for which a principal is remembered: the longest that a withdrawn right outlives its withdrawal."""
+CACHE_SIZE = 10_000
+
+
+class Principals(Store):
+    """Who writes. The platform's user id is trusted, a display name never."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
+        self._cache: dict[tuple[str, str, str], tuple[float, Principal]] = {}
+
+    def resolve(
+        self, tenant: str, channel: str, account: str, *, name: str = "", roles: tuple[str, ...] = ("user",)
+    ) -> Principal:
+        """Return the principal of an account, made on first contact with `roles`. Raises `Forbidden` if disabled."""
+        key = (tenant, channel, account)
+        cached = self._cache.get(key)
+        if cached and time.monotonic() - cached[0] < CACHE_S:
+            return cached[1]
+        with self._transaction() as connection:
+            row = self._find(connection, key)
+            if row is None:
+                self._create(connection, key, name or account, roles)
+                row = self._find(connection, key)
+        if row is None or row.disabled_at is not None:
+            raise Forbidden("this account is disabled; ask an administrator")
+        principal = Principal(id=row.id, tenant=row.tenant, name=row.name, roles=tuple(row.roles))
+        if len(self._cache) >= CACHE_SIZE:
+            self._cache.clear()
+        self._cache[key] = (time.monotonic(), principal)
+        return principal
+
+    def get(self, principal_id: str) -> Principal | None:
+        """Return an enabled principal, or None."""
+        query = sa.select(principals).where(
+            principals.c.id == principal_id, principals.c.disabled_at.is_(None)
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return Principal(id=row.id, tenant=row.tenant, name=row.name, roles=tuple(row.roles)) if row else None
+
+    def disable(self, principal_id: str) -> None:
+        """Refuse this principal from now on."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(principals).where(principals.c.id == principal_id).values(disabled_at=sa.func.now())
+            )
+        self._cache.clear()
+
+    def link(self, tenant: str, channel: str, account: str, principal_id: str) -> None:
+        """Tie an account to a principal, taking it from any other."""
+        row = insert(accounts).values(
+            tenant=tenant, channel=channel, account=account, principal_id=principal_id
+        )
+        with self._transaction() as connection:
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=["tenant", "channel", "account"], set_={"principal_id": principal_id}
+                )
+            )
+        self._cache.clear()
+
+    def _find(
+        self, connection: sa.Connection, key: tuple[str, str, str]
+    ) -> sa.Row[tuple[object, ...]] | None:
+        query = (
+            sa.select(principals)
+            .join(accounts, accounts.c.principal_id == principals.c.id)
+            .where(accounts.c.tenant == key[0], accounts.c.channel == key[1], accounts.c.account == key[2])
+        )
+        return connection.execute(query).first()
+
+    def _create(
+        self, connection: sa.Connection, key: tuple[str, str, str], name: str, roles: tuple[str, ...]
+    ) -> None:
+        tenant, channel, account = key
+        # Two first messages at once: the second waits here and finds the first's account.
+        connection.execute(
+            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("\x1f".join(key), 1)))
+        )
+        if self._find(connection, key) is not None:
+            return
+        principal_id = uuid.uuid4().hex
+        connection.execute(
+            sa.insert(principals).values(id=principal_id, tenant=tenant, name=name, roles=list(roles))
+        )
+        connection.execute(
+            sa.insert(accounts).values(
+                tenant=tenant, channel=channel, account=account, principal_id=principal_id
+            )
+        )

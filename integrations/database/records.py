@@ -1,0 +1,195 @@
+"""What the stores hand out: frozen dataclasses, never rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from integrations.messages import (
+    Address,
+    Attachment,
+    Choice,
+    InboundMessage,
+    MessageStatus,
+    OutboundMessage,
+    Receipt,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one message that was handed to the inbox.
+
+    `fresh` is false where the event id was known. `message_id` is None where it was refused because its
+    conversation has too many messages waiting.
+    """
+
+    message_id: str | None
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessage:
+    """A message that this worker may route until its lease ends; `token` fences every write."""
+
+    message_id: str
+    token: int
+    message: InboundMessage
+    priority: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be made for a message; `run_config` and `tags` are Dagster's."""
+
+    location: str
+    job: str
+    run_config: dict[str, object]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaim:
+    """A run that this worker may execute until its lease ends; `token` fences every write.
+
+    `request` is None where Dagster has the run already. `attempts` counts claims, this one included: above
+    one, an earlier worker began. `address` and `traceparent` are those of its message, if it has one.
+    """
+
+    run_id: str
+    token: int
+    location: str
+    job: str
+    request: dict[str, object] | None
+    message_id: str | None
+    address: Address | None
+    traceparent: str | None
+    principal_id: str | None
+    tenant: str
+    priority: int
+    attempts: int
+    cancel_requested: bool = False
+    parked: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """Where a run stands in the queue."""
+
+    run_id: str
+    location: str
+    job: str
+    state: str
+    claimed_by: str | None
+    message_id: str | None
+    principal_id: str | None
+    created_at: datetime
+    lease_until: datetime | None
+    cancel_requested: bool
+    parked: dict[str, object] | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a conversation's transcript; ids increase in the order of becoming visible."""
+
+    id: int
+    address: Address
+    message_id: str | None
+    run_id: str | None
+    principal_id: str | None
+    role: str
+    text: str
+    at: datetime
+    attachments: tuple[Attachment, ...] = ()
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """All that is known of one message."""
+
+    message_id: str
+    address: Address
+    event_id: str
+    principal_id: str | None
+    account: str
+    text: str
+    status: MessageStatus
+    run_id: str | None
+    error: str | None
+    receipt: Receipt
+    replies: tuple[Entry, ...] = ()
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """One message on its way out; `key` is unique for ever and is the idempotency key where a network has one."""
+
+    id: int
+    key: str
+    message: OutboundMessage
+    attempts: int
+    state: str
+    created_at: datetime
+    error: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpState:
+    """How far one op of a running job is; milliseconds once it has ended."""
+
+    op: str
+    state: str
+    ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All progress of one message, collapsed; later progress has a larger `seq`."""
+
+    seq: int = 0
+    run_id: str | None = None
+    run_url: str | None = None
+    job: str | None = None
+    ops: tuple[OpState, ...] = ()
+    partial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A command that was shown with its exact arguments and waits for the principal's yes."""
+
+    id: str
+    address: Address
+    principal_id: str
+    command: str
+    args: dict[str, object]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """A typed command of a code location; `spec` is the catalogue's own JSON."""
+
+    name: str
+    location: str
+    job: str
+    spec: dict[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One live worker."""
+
+    id: str
+    location: str
+    pid: int
+    threads: int
+    busy: int
+    version: str
+    state: str
+    started_at: datetime
+    heartbeat_at: datetime
