@@ -15,7 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from integrations.errors import InvalidInput, Misconfigured
+from integrations.errors import InvalidInput
 from integrations.telemetry.redaction import is_private, redact
 
 if TYPE_CHECKING:
@@ -115,28 +115,20 @@ def configure(service: str, otlp_endpoint: str | None) -> None:
     provider = TracerProvider(
         # What upstream sampled is not asked: an installation traces all of its messages or none.
         sampler=ALWAYS_ON if otlp_endpoint else ALWAYS_OFF,
+        shutdown_on_exit=False,
         resource=Resource.create({"service.name": f"runbell-{service}", "service.namespace": "runbell"}),
         span_limits=SpanLimits(max_attribute_length=2000, max_attributes=64, max_events=64),
     )
     if otlp_endpoint:
-        provider.add_span_processor(_batches(otlp_endpoint))
+        from integrations.telemetry.export import export_to
+
+        export_to(provider, otlp_endpoint)
     _state.use(provider)
 
 
 def flush(timeout_s: float) -> bool:
     """Export what waits."""
     return _state.provider.force_flush(int(timeout_s * 1000)) if _state.provider else True
-
-
-def _batches(endpoint: str):  # noqa: ANN202 - the SDK is imported where it is used
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    if not endpoint.startswith(("http://", "https://")):
-        raise Misconfigured(f"telemetry.otlp_endpoint must begin with http:// or https://, not {endpoint!r}")
-    url = endpoint.rstrip("/")
-    url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
-    return BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=5))
 
 
 def _tracer() -> trace.Tracer:
