@@ -1,4 +1,4 @@
-"""Spans on their way to a collector: in batches, without delaying anyone, and giving up quietly at the end."""
+"""Spans on their way to a collector: in batches, delaying nobody, and giving up quietly at the end."""
 
 import atexit
 import logging
@@ -21,9 +21,7 @@ _log = logging.getLogger(__name__)
 class Reporting(SpanExporter):
     """Passes spans on, and complains once a minute while the collector does not take them."""
 
-    def __init__(
-        self, inner: SpanExporter, endpoint: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, inner: SpanExporter, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._inner, self._endpoint, self._clock = inner, endpoint, clock
         self._lost, self._quiet_until = 0, 0.0
 

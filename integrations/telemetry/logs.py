@@ -34,9 +34,7 @@ class JsonLines(JsonFormatter):
             json_ensure_ascii=False,
         )
 
-    def add_fields(
-        self, log_data: LogData, record: logging.LogRecord, message_dict: dict[str, object]
-    ) -> None:
+    def add_fields(self, log_data: LogData, record: logging.LogRecord, message_dict: dict[str, object]) -> None:
         """Add the ids of the current span, and leave message text out above DEBUG."""
         super().add_fields(log_data, record, message_dict)
         if ids := current_ids():
@@ -50,9 +48,7 @@ class JsonLines(JsonFormatter):
         moment = log_data.pop("time")
         shown = {"time": moment.isoformat(timespec="milliseconds")}
         for name, value in log_data.items():
-            shown[name] = (
-                redact(value) if name in _FIXED and isinstance(value, str) else redact_value(name, value)
-            )
+            shown[name] = redact(value) if name in _FIXED and isinstance(value, str) else redact_value(name, value)
         return shown
 
     def serialize_log_record(self, log_data: LogData) -> str:

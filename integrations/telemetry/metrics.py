@@ -1,4 +1,4 @@
-"""What several processes must agree on to count alike; the gateway exposes `/metrics` from database aggregates.
+"""What processes must agree on to count alike; the gateway exposes `/metrics` from database aggregates.
 
 Processes that are not the gateway open no port of their own: they write to the database (receipts, usage,
 workers), and the gateway reads sums from there.

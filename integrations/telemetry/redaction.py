@@ -8,9 +8,7 @@ MAX_CHARS = 16_000
 """A longer text in a log line or span is cut."""
 
 _PRIVATE = frozenset({"text", "content", "prompt", "answer", "body", "raw", "recollections", "utterance"})
-_SECRET_NAME = re.compile(
-    r"(?:^|[_.-])(?:secrets?|passw(?:or)?d|authorization|cookie|api_?key|token)$", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"(?:^|[_.-])(?:secrets?|passw(?:or)?d|authorization|cookie|api_?key|token)$", re.IGNORECASE)
 _PATTERNS = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (

@@ -168,6 +168,5 @@ def _record(current: trace.Span, error: Exception) -> None:
 def _presentable(attributes: Mapping[str, object]) -> dict[str, str | bool | int | float]:
     shown = {name: value for name, value in attributes.items() if value is not None and not is_private(name)}
     return {
-        name: value if isinstance(value, bool | int | float) else redact(str(value))
-        for name, value in shown.items()
+        name: value if isinstance(value, bool | int | float) else redact(str(value)) for name, value in shown.items()
     }
