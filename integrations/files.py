@@ -2,7 +2,6 @@
 
 import hashlib
 import mimetypes
-import os
 import re
 import uuid
 from pathlib import Path
@@ -31,7 +30,7 @@ class FileStore:
             part = path.with_name(f"{sha}.{uuid.uuid4().hex}")
             part.write_bytes(data)
             part.chmod(0o600)
-            os.replace(part, path)
+            part.replace(path)
         guessed = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return Attachment(id=sha, name=Path(name).name, media_type=media_type or guessed, size=len(data))
 

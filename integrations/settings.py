@@ -29,10 +29,12 @@ class Gateway(Section):
 
     host: str = "127.0.0.1"
     port: int = 8080
-    public_url: str | None = Field(None, description="Where browsers reach the gateway; default: host and port.")
+    public_url: str | None = Field(
+        default=None, description="Where browsers reach the gateway; default: host and port."
+    )
     max_body_bytes: int = 1_048_576
-    requests_per_minute: int = Field(600, description="Per token or source; 429 beyond.")
-    pending_per_conversation: int = Field(100, description="Messages that may wait in one conversation.")
+    requests_per_minute: int = Field(default=600, description="Per token or source; 429 beyond.")
+    pending_per_conversation: int = Field(default=100, description="Messages that may wait in one conversation.")
 
 
 class Dagster(Section):
@@ -49,22 +51,26 @@ class Serving(Section):
 
     host: str = "127.0.0.1"
     port: int = 8000
-    engine: str = Field("llama_cpp", description="`llama_cpp`, or `openai` for any OpenAI-compatible endpoint.")
-    model: str = Field("smollm2-135m", description="A name from `runbell models list`, or the endpoint's model.")
+    engine: str = Field(default="llama_cpp", description="`llama_cpp`, or `openai` for any OpenAI-compatible endpoint.")
+    model: str = Field(
+        default="smollm2-135m", description="A name from `runbell models list`, or the endpoint's model."
+    )
     base_url: str | None = None
-    api_key: str | None = Field(None, description="A secret reference.")
+    api_key: str | None = Field(default=None, description="A secret reference.")
     embedder: str = "minilm-l6-v2"
     slots: int = 4
     context_tokens: int = 2048
     request_timeout_s: float = 120.0
     load_timeout_s: float = 300.0
-    strong: bool = Field(False, description="The model may choose commands by schema-constrained output.")
+    strong: bool = Field(default=False, description="The model may choose commands by schema-constrained output.")
 
 
 class Database(Section):
     """PostgreSQL: ours and Dagster's, in one database. Without a URL an embedded server is started."""
 
-    url: str | None = Field(None, description="A secret reference to postgresql://user:password@host:port/name.")
+    url: str | None = Field(
+        default=None, description="A secret reference to postgresql://user:password@host:port/name."
+    )
     pool_size: int = 16
 
 
@@ -116,14 +122,14 @@ class Settings(BaseSettings):
 
     home: Path = Path(".runbell")
     tenant: str = "default"
-    gateway: Gateway = Field(default_factory=Gateway)
-    dagster: Dagster = Field(default_factory=Dagster)
-    serving: Serving = Field(default_factory=Serving)
-    database: Database = Field(default_factory=Database)
-    memory: Memory = Field(default_factory=Memory)
-    workers: Workers = Field(default_factory=Workers)
-    telemetry: Telemetry = Field(default_factory=Telemetry)
-    channels: Channels = Field(default_factory=Channels)
+    gateway: Gateway = Gateway()
+    dagster: Dagster = Dagster()
+    serving: Serving = Serving()
+    database: Database = Database()
+    memory: Memory = Memory()
+    workers: Workers = Workers()
+    telemetry: Telemetry = Telemetry()
+    channels: Channels = Channels()
 
     @classmethod
     def settings_customise_sources(
@@ -131,8 +137,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the file."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))

@@ -25,9 +25,7 @@ class Commands(Store):
                 )
             )
             for command in wanted:
-                row = insert(commands).values(
-                    name=command.name, location=location, job=command.job, spec=command.spec
-                )
+                row = insert(commands).values(name=command.name, location=location, job=command.job, spec=command.spec)
                 connection.execute(
                     row.on_conflict_do_update(
                         index_elements=["name"],
@@ -80,9 +78,7 @@ class Proposals(Store):
 
     def open(self, address: Address, principal_id: str) -> Proposal | None:
         """Return the proposal that waits for this principal here, or None."""
-        query = sa.select(proposals).where(
-            *_open(address, principal_id), proposals.c.expires_at > sa.func.now()
-        )
+        query = sa.select(proposals).where(*_open(address, principal_id), proposals.c.expires_at > sa.func.now())
         with self._transaction() as connection:
             row = connection.execute(query.order_by(proposals.c.created_at.desc()).limit(1)).first()
         if row is None:
@@ -152,13 +148,13 @@ class Workers(Store):
         )
         with self._transaction() as connection:
             rows = connection.execute(query.order_by(workers.c.location, workers.c.id)).all()
-        return [WorkerState(**row._mapping) for row in rows]  # noqa: SLF001 - documented access by name
+        return [WorkerState(*row) for row in rows]
 
 
 class Usage(Store):
     """What models were asked and what it took."""
 
-    def record(
+    def record(  # noqa: PLR0913 - a ledger row
         self,
         *,
         tenant: str,

@@ -1,5 +1,7 @@
 """Conversations and their transcript."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -9,9 +11,7 @@ from integrations.database.tables import conversations, transcript
 from integrations.messages import Address, Attachment, Choice
 
 
-def touch_conversation(
-    connection: sa.Connection, address: Address, *, direct: bool, principal_id: str | None
-) -> None:
+def touch_conversation(connection: sa.Connection, address: Address, *, direct: bool, principal_id: str | None) -> None:
     """Record that a conversation exists and was active now."""
     row = insert(conversations).values(
         tenant=address.tenant,
@@ -55,21 +55,18 @@ def append_entry(
     ).scalar_one()
 
 
-def entry(row: sa.Row[tuple[object, ...]]) -> Entry:
+def entry(row: Any) -> Entry:
     """Return a transcript row as an `Entry`."""
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
-    body = values["body"]
+    body = row.body
     return Entry(
-        id=values["id"],
-        address=Address(
-            tenant=values["tenant"], channel=values["channel"], conversation=values["conversation"]
-        ),
-        message_id=values["message_id"],
-        run_id=values["run_id"],
-        principal_id=values["principal_id"],
-        role=values["role"],
+        id=row.id,
+        address=Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation),
+        message_id=row.message_id,
+        run_id=row.run_id,
+        principal_id=row.principal_id,
+        role=row.role,
         text=body.get("text", ""),
-        at=values["at"],
+        at=row.at,
         attachments=tuple(Attachment(**a) for a in body.get("attachments", [])),
         choices=tuple(Choice(**c) for c in body.get("choices", [])),
     )
@@ -97,10 +94,7 @@ class Transcript(Store):
     def after(self, address: Address, after: int, *, limit: int = 200) -> list[Entry]:
         """Return the entries of a conversation that came after the id, oldest first."""
         query = (
-            sa.select(transcript)
-            .where(_of(address), transcript.c.id > after)
-            .order_by(transcript.c.id)
-            .limit(limit)
+            sa.select(transcript).where(_of(address), transcript.c.id > after).order_by(transcript.c.id).limit(limit)
         )
         with self._transaction() as connection:
             return [entry(row) for row in connection.execute(query)]

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and the base of all stores."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -37,7 +37,7 @@ class Store:
         self._engine = engine
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _transaction(self) -> Generator[sa.Connection]:
         """Open a transaction; raise `Unavailable` where the server is away or breaks off."""
         try:
             with self._engine.begin() as connection:

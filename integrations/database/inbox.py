@@ -157,9 +157,7 @@ class Inbox(Store):
         with self._transaction() as connection:
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             _record_utterance(connection, claimed, principal_id, run_id)
-            return insert_run(
-                connection, claimed, run, run_id, principal_id, worker, lease_s, message.address
-            )
+            return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
     def settle(
         self,
@@ -195,9 +193,7 @@ class Inbox(Store):
             row = connection.execute(
                 sa.update(inbox)
                 .where(inbox.c.id == message_id, inbox.c.state.not_in(SETTLED))
-                .values(
-                    state=status.value, replied_at=sa.func.clock_timestamp(), error=error, lease_until=None
-                )
+                .values(state=status.value, replied_at=sa.func.clock_timestamp(), error=error, lease_until=None)
                 .returning(inbox.c.tenant, inbox.c.channel, inbox.c.conversation)
             ).first()
             if row is None:
@@ -261,9 +257,7 @@ class Inbox(Store):
             ).all()
             for row in rows:
                 address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-                text = (
-                    f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: {row.id}"
-                )
+                text = f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: {row.id}"
                 reply = OutboundMessage(address=address, text=text)
                 _answer(connection, row.id, address, [reply], MessageStatus.DEAD, None)
         return len(rows)
@@ -288,9 +282,7 @@ class Inbox(Store):
             values["replied_at"] = sa.func.clock_timestamp()
         done = connection.execute(
             sa.update(inbox)
-            .where(
-                inbox.c.id == claimed.message_id, inbox.c.token == claimed.token, inbox.c.state == "received"
-            )
+            .where(inbox.c.id == claimed.message_id, inbox.c.token == claimed.token, inbox.c.state == "received")
             .values(values)
         )
         if done.rowcount != 1:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 
 import psycopg
+from psycopg import sql
 
 from integrations.database.engine import driver_url
 
@@ -55,7 +56,7 @@ class Listener:
             self._url, autocommit=True, connect_timeout=5, application_name="runbell-listener"
         ) as connection:
             for channel in self._channels:
-                connection.execute(psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel)))
+                connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             self.connected.set()
             self._heard("", "")
             while not self._stop.is_set():

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -52,9 +53,7 @@ def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> in
             message_id=message.message_id,
             run_id=message.run_id,
             body=message.model_dump(mode="json"),
-            traceparent=sa.select(inbox.c.traceparent)
-            .where(inbox.c.id == message.message_id)
-            .scalar_subquery(),
+            traceparent=sa.select(inbox.c.traceparent).where(inbox.c.id == message.message_id).scalar_subquery(),
         )
         .on_conflict_do_nothing(index_elements=["key"])
         .returning(outbox.c.id)
@@ -97,7 +96,8 @@ class Outbox(Store):
 
     def record(self, item: OutboxItem, delivery: Delivery, *, retry_after_s: float | None = None) -> None:
         """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds."""
-        state, values = delivery.state, {"platform_id": delivery.platform_id, "error": delivery.error}
+        state = delivery.state
+        values: dict[str, object] = {"platform_id": delivery.platform_id, "error": delivery.error}
         if state == "failed" and retry_after_s is not None:
             if item.attempts < MAX_ATTEMPTS:
                 values["available_at"] = utc_now() + timedelta(seconds=retry_after_s)
@@ -123,9 +123,7 @@ class Outbox(Store):
         with self._transaction() as connection:
             return connection.execute(_LAPSED, values).rowcount
 
-    def find(
-        self, states: Sequence[str] = ("failed", "dead", "unknown"), *, limit: int = 100
-    ) -> list[OutboxItem]:
+    def find(self, states: Sequence[str] = ("failed", "dead", "unknown"), *, limit: int = 100) -> list[OutboxItem]:
         """Return the latest messages in these states."""
         columns = (
             outbox.c.id,
@@ -137,9 +135,7 @@ class Outbox(Store):
             outbox.c.error,
             outbox.c.traceparent,
         )
-        query = (
-            sa.select(*columns).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
-        )
+        query = sa.select(*columns).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
         with self._transaction() as connection:
             return [_item(row) for row in connection.execute(query)]
 
@@ -157,15 +153,14 @@ class Outbox(Store):
         return channel is not None
 
 
-def _item(row: sa.Row[tuple[object, ...]]) -> OutboxItem:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+def _item(row: Any) -> OutboxItem:
     return OutboxItem(
-        id=values["id"],
-        key=values["key"],
-        message=OutboundMessage.model_validate(values["body"]),
-        attempts=values["attempts"],
-        state=values["state"],
-        created_at=values["created_at"],
-        error=values["error"],
-        traceparent=values["traceparent"],
+        id=row.id,
+        key=row.key,
+        message=OutboundMessage.model_validate(row.body),
+        attempts=row.attempts,
+        state=row.state,
+        created_at=row.created_at,
+        error=row.error,
+        traceparent=row.traceparent,
     )

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -46,9 +47,7 @@ class Principals(Store):
 
     def get(self, principal_id: str) -> Principal | None:
         """Return an enabled principal, or None."""
-        query = sa.select(principals).where(
-            principals.c.id == principal_id, principals.c.disabled_at.is_(None)
-        )
+        query = sa.select(principals).where(principals.c.id == principal_id, principals.c.disabled_at.is_(None))
         with self._transaction() as connection:
             row = connection.execute(query).first()
         return Principal(id=row.id, tenant=row.tenant, name=row.name, roles=tuple(row.roles)) if row else None
@@ -63,9 +62,7 @@ class Principals(Store):
 
     def link(self, tenant: str, channel: str, account: str, principal_id: str) -> None:
         """Tie an account to a principal, taking it from any other."""
-        row = insert(accounts).values(
-            tenant=tenant, channel=channel, account=account, principal_id=principal_id
-        )
+        row = insert(accounts).values(tenant=tenant, channel=channel, account=account, principal_id=principal_id)
         with self._transaction() as connection:
             connection.execute(
                 row.on_conflict_do_update(
@@ -74,9 +71,7 @@ class Principals(Store):
             )
         self._cache.clear()
 
-    def _find(
-        self, connection: sa.Connection, key: tuple[str, str, str]
-    ) -> sa.Row[tuple[object, ...]] | None:
+    def _find(self, connection: sa.Connection, key: tuple[str, str, str]) -> Any:
         query = (
             sa.select(principals)
             .join(accounts, accounts.c.principal_id == principals.c.id)
@@ -84,22 +79,14 @@ class Principals(Store):
         )
         return connection.execute(query).first()
 
-    def _create(
-        self, connection: sa.Connection, key: tuple[str, str, str], name: str, roles: tuple[str, ...]
-    ) -> None:
+    def _create(self, connection: sa.Connection, key: tuple[str, str, str], name: str, roles: tuple[str, ...]) -> None:
         tenant, channel, account = key
         # Two first messages at once: the second waits here and finds the first's account.
-        connection.execute(
-            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("\x1f".join(key), 1)))
-        )
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("\x1f".join(key), 1))))
         if self._find(connection, key) is not None:
             return
         principal_id = uuid.uuid4().hex
+        connection.execute(sa.insert(principals).values(id=principal_id, tenant=tenant, name=name, roles=list(roles)))
         connection.execute(
-            sa.insert(principals).values(id=principal_id, tenant=tenant, name=name, roles=list(roles))
-        )
-        connection.execute(
-            sa.insert(accounts).values(
-                tenant=tenant, channel=channel, account=account, principal_id=principal_id
-            )
+            sa.insert(accounts).values(tenant=tenant, channel=channel, account=account, principal_id=principal_id)
         )

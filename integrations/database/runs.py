@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -47,7 +48,7 @@ _BEAT = sa.text("""
 """)
 
 
-def insert_run(
+def insert_run(  # noqa: PLR0913 - what a row needs
     connection: sa.Connection,
     claimed: ClaimedMessage,
     run: NewRun,
@@ -103,16 +104,12 @@ def insert_run(
 class RunQueue(Store):
     """Runs from their request to their end."""
 
-    def submit(
-        self, run_id: str, *, location: str, job: str, tenant: str = "default", priority: int = 10
-    ) -> bool:
+    def submit(self, run_id: str, *, location: str, job: str, tenant: str = "default", priority: int = 10) -> bool:
         """Queue a run that Dagster has created (launchpad, schedule, sensor); False where it is queued already.
 
         A finished row is queued anew: Dagster resumes runs under their own id.
         """
-        row = insert(run_queue).values(
-            run_id=run_id, location=location, job=job, tenant=tenant, priority=priority
-        )
+        row = insert(run_queue).values(run_id=run_id, location=location, job=job, tenant=tenant, priority=priority)
         with self._transaction() as connection:
             done = connection.execute(
                 row.on_conflict_do_update(
@@ -150,9 +147,7 @@ class RunQueue(Store):
 
     def park(self, claim: RunClaim, reason: dict[str, object], *, until: datetime | None) -> None:
         """Leave a run waiting, held by nobody, until the instant or until it is woken. Raises `LeaseLost`."""
-        self._leave(
-            claim, {"state": "parked", "parked": reason, "available_at": until or sa.text("'infinity'")}
-        )
+        self._leave(claim, {"state": "parked", "parked": reason, "available_at": until or sa.text("'infinity'")})
 
     def wake(self, run_id: str) -> bool:
         """Let a parked run go on now; False where it is not parked."""
@@ -242,44 +237,40 @@ class RunQueue(Store):
                 notify(connection, "runbell_runs", claim.location)
 
 
-def _claim(row: sa.Row[tuple[object, ...]]) -> RunClaim:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+def _claim(row: Any) -> RunClaim:
     address = None
-    if values["channel"] is not None:
-        address = Address(
-            tenant=values["tenant"], channel=values["channel"], conversation=values["conversation"]
-        )
+    if row.channel is not None:
+        address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
     return RunClaim(
-        run_id=values["run_id"],
-        token=values["token"],
-        location=values["location"],
-        job=values["job"],
-        request=values["request"],
-        message_id=str(values["message_id"]) if values["message_id"] else None,
+        run_id=row.run_id,
+        token=row.token,
+        location=row.location,
+        job=row.job,
+        request=row.request,
+        message_id=str(row.message_id) if row.message_id else None,
         address=address,
-        traceparent=values["traceparent"],
-        principal_id=values["principal_id"],
-        tenant=values["tenant"],
-        priority=values["priority"],
-        attempts=values["attempts"],
-        cancel_requested=values["cancel_requested_at"] is not None,
-        parked=values["parked"],
+        traceparent=row.traceparent,
+        principal_id=row.principal_id,
+        tenant=row.tenant,
+        priority=row.priority,
+        attempts=row.attempts,
+        cancel_requested=row.cancel_requested_at is not None,
+        parked=row.parked,
     )
 
 
-def _queued(row: sa.Row[tuple[object, ...]]) -> QueuedRun:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name
+def _queued(row: Any) -> QueuedRun:
     return QueuedRun(
-        run_id=values["run_id"],
-        location=values["location"],
-        job=values["job"],
-        state=values["state"],
-        claimed_by=values["claimed_by"],
-        message_id=values["message_id"],
-        principal_id=values["principal_id"],
-        created_at=values["created_at"],
-        lease_until=values["lease_until"],
-        cancel_requested=values["cancel_requested_at"] is not None,
-        parked=values["parked"],
-        attempts=values["attempts"],
+        run_id=row.run_id,
+        location=row.location,
+        job=row.job,
+        state=row.state,
+        claimed_by=row.claimed_by,
+        message_id=row.message_id,
+        principal_id=row.principal_id,
+        created_at=row.created_at,
+        lease_until=row.lease_until,
+        cancel_requested=row.cancel_requested_at is not None,
+        parked=row.parked,
+        attempts=row.attempts,
     )
