@@ -1,0 +1,195 @@
+"""The catalogue: every job of a code location becomes a command; its config class is the argument list.
+
+A plain Dagster job needs nothing more. What a job lacks is said in its metadata, plain Dagster again
+(metadata and not tags, because tags are copied onto every run):
+
+    @dg.job(metadata={
+        "runbell/examples": ["Is example.com up?", "example.com 还活着吗？"],   # any language
+        "runbell/aliases": ["ping", "体检"],
+        "runbell/description/zh": "检查网址是否正常",
+        "runbell/rest": "question",     # the argument that takes free text to the end of the line
+        "runbell/hidden": True,         # may be typed, but is neither listed nor proposed
+        "runbell/command": False,       # no command at all: started by the platform only
+    })
+
+An argument that takes the rest of the line is found by itself where there is no doubt: the last required
+argument if it is text, or the only text among optional ones if it comes first.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import dagster as dg
+from dagster._config import Field, Shape
+from dagster._core.definitions.repository_definition import RepositoryDefinition
+from pydantic.errors import PydanticInvalidForJsonSchema
+from rapidfuzz import fuzz, process
+
+from orchestration.commands.schemas import Inexpressible, schema_of_type, schemas_of_class
+from orchestration.commands.slots import Slot, slots_of
+from orchestration.commands.spec import Argument, CommandSpec
+from orchestration.commands.values import Schema
+from orchestration.commands.vocabulary import CONTROLS, same_name
+
+log = logging.getLogger(__name__)
+
+NEAR_ENOUGH = 60
+PLATFORM_JOBS = frozenset({("core", "assistant")})
+"""Jobs that take a message id and must never be started with somebody else's."""
+
+
+def compile_location(repository: RepositoryDefinition, location_name: str) -> list[CommandSpec]:
+    """Return the commands of a code location, by name; a job that can't be one is left out with a logged reason."""
+    specs: list[CommandSpec] = []
+    for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
+        if job.name.startswith("__") or _metadata(job, "command") is False:
+            continue
+        if (location_name, job.name) in PLATFORM_JOBS:
+            continue
+        try:
+            specs.append(compile_job(job, location_name))
+        except Inexpressible as reason:
+            log.warning(
+                "a job is no command", extra={"location": location_name, "job": job.name, "reason": str(reason)}
+            )
+    return specs
+
+
+def compile_job(job: dg.JobDefinition, location_name: str) -> CommandSpec:
+    """Return the command of one job. Raises `Inexpressible`, saying why, where its config can't be typed."""
+    if job.partitions_def is not None:
+        raise Inexpressible("it is partitioned: start it from the Dagster UI, which asks for the partition")
+    arguments = tuple(_arguments(slots_of(job)))
+    hidden = _metadata(job, "hidden") is True
+    return CommandSpec(
+        name=job.name,
+        location=location_name,
+        job=job.name,
+        description=(job.description or "").strip(),
+        description_zh=str(_metadata(job, "description/zh") or ""),
+        arguments=arguments,
+        rest=_rest(arguments, _metadata(job, "rest")),
+        aliases=_texts(_metadata(job, "aliases")),
+        examples=_texts(_metadata(job, "examples")),
+        hidden=hidden,
+        run_config=cast("dict[str, object]", dict(job.run_config or {})),
+    )
+
+
+def unique(specs: Sequence[CommandSpec], taken: Iterable[str]) -> list[CommandSpec]:
+    """Rename commands whose name another location (or a control command) has: LOCATION-NAME."""
+    names = {same_name(name) for name in taken} | {
+        same_name(word) for control in CONTROLS for word in (control.name, *control.aliases)
+    }
+    renamed: list[CommandSpec] = []
+    for spec in specs:
+        if same_name(spec.name) in names:
+            other = spec.model_copy(update={"name": f"{spec.location}-{spec.name}"})
+            log.warning("a command's name is taken", extra={"job": spec.job, "command": other.name})
+            renamed.append(other)
+        else:
+            renamed.append(spec)
+    return renamed
+
+
+class Catalogue:
+    """All commands of all locations, by name and alias. Immutable; names come before aliases."""
+
+    def __init__(self, specs: Iterable[CommandSpec]) -> None:
+        self.specs = tuple(sorted(specs, key=lambda spec: spec.name))
+        self._by_word: dict[str, CommandSpec] = {}
+        for spec in (*CONTROLS, *self.specs):
+            self._by_word.setdefault(same_name(spec.name), spec)
+        for spec in (*CONTROLS, *self.specs):
+            for alias in spec.aliases:
+                self._by_word.setdefault(same_name(alias), spec)
+
+    def find(self, word: str) -> CommandSpec | None:
+        """Return the command of this name or alias; case, `-` and `_`, and full-width forms don't matter."""
+        return self._by_word.get(same_name(word))
+
+    def nearest(self, word: str) -> str | None:
+        """Return the known name or alias that looks most like this one, if any does."""
+        return nearest(same_name(word), [key for key, spec in self._by_word.items() if not spec.hidden])
+
+    @property
+    def visible(self) -> tuple[CommandSpec, ...]:
+        """Commands that are listed and may be proposed."""
+        return tuple(spec for spec in self.specs if not spec.hidden)
+
+
+def nearest(word: str, words: Sequence[str]) -> str | None:
+    """Return the word that looks most like this one, or None where none comes near."""
+    found = process.extractOne(word[:64], words, scorer=fuzz.WRatio, score_cutoff=NEAR_ENOUGH)
+    return found[0] if found else None
+
+
+def _arguments(slots: Sequence[Slot]) -> Iterable[Argument]:
+    names = [name for slot in slots for name in _fields(slot)]
+    for slot in slots:
+        schemas = _schemas(slot)
+        for name, field in _fields(slot).items():
+            required = field.is_required and not slot.has_default(name)
+            try:
+                schema_of_type(field.config_type)
+                schema = schemas[name]
+            except (Inexpressible, KeyError) as reason:
+                if required:
+                    raise Inexpressible(f"{name}: {reason}") from reason
+                log.info("an argument can't be typed", extra={"argument": name, "reason": str(reason)})
+                continue
+            yield Argument(
+                name=name if names.count(name) == 1 else f"{slot.label}.{name}",
+                path=slot.path_of(name),
+                json_schema=schema,
+                required=required,
+                description=(field.description or "").strip(),
+                secret=field.is_secret,
+            )
+
+
+def _fields(slot: Slot) -> dict[str, Field]:
+    if slot.whole:
+        return {slot.label: slot.field}
+    return dict(cast("Shape", slot.field.config_type).fields)
+
+
+def _schemas(slot: Slot) -> dict[str, Schema]:
+    """Pydantic's schemas where there is a config class, since only they know its constraints."""
+    if slot.config_class is not None:
+        try:
+            return schemas_of_class(slot.config_class)
+        except PydanticInvalidForJsonSchema as error:
+            log.info("a config class has no JSON Schema", extra={"reason": str(error)})
+    found: dict[str, Schema] = {}
+    for name, field in _fields(slot).items():
+        try:
+            default = {"default": field.default_value} if field.default_provided else {}
+            found[name] = {**schema_of_type(field.config_type), **default}
+        except Inexpressible:
+            continue
+    return found
+
+
+def _rest(arguments: Sequence[Argument], named: object) -> str | None:
+    if isinstance(named, str):
+        if not any(argument.name == named and argument.is_text for argument in arguments):
+            raise Inexpressible(f"runbell/rest names {named!r}, which is no text argument")
+        return named
+    required = [argument for argument in arguments if argument.required]
+    if required:
+        return required[-1].name if required[-1].is_text else None
+    texts = [argument for argument in arguments if argument.is_text]
+    return texts[0].name if len(texts) == 1 and arguments[0] is texts[0] else None
+
+
+def _metadata(job: dg.JobDefinition, key: str) -> object:
+    value = job.metadata.get(f"runbell/{key}")
+    return None if value is None else cast("object", value.value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in cast("list[object]", value)) if isinstance(value, list) else ()

@@ -1,0 +1,96 @@
+"""A typed command: a job of some code location, with the arguments that its config class asks for.
+
+Compiled by `catalogue.py` where the code is loaded, stored as JSON, and read by processes that have none of
+that code. `json_schema` stands alone (references are inlined); an enum that Dagster knows by its members'
+names carries them as `x-names`, in the order of `enum`.
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestration.commands.values import Schema, in_config_form, without_null
+
+
+class Frozen(BaseModel):
+    """Base of values that cross a process."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Argument(Frozen):
+    """One argument, and where it goes in the run config (`path` ends in its own key)."""
+
+    name: str
+    path: tuple[str, ...]
+    json_schema: dict[str, object]
+    required: bool = False
+    description: str = ""
+    secret: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The JSON type, Optional or not: `string`, `integer`, `array`, …; empty where anything goes."""
+        return str(without_null(self.json_schema).get("type", ""))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether any text will do, so that it may take the rest of a line."""
+        schema = without_null(self.json_schema)
+        return schema.get("type") == "string" and "enum" not in schema and "const" not in schema
+
+
+class CommandSpec(Frozen):
+    """What is known of a command outside its code location. `rest` names the argument that takes free text."""
+
+    name: str
+    location: str
+    job: str
+    description: str = ""
+    description_zh: str = ""
+    arguments: tuple[Argument, ...] = ()
+    rest: str | None = None
+    aliases: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    hidden: bool = False
+    run_config: dict[str, object] = Field(default_factory=dict[str, object])
+    """The job's own default config; arguments are laid over it."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Argument]:
+        """Arguments by name."""
+        return {argument.name: argument for argument in self.arguments}
+
+    @property
+    def positional(self) -> tuple[Argument, ...]:
+        """Arguments in the order in which bare words fill them: the required ones first."""
+        return tuple(sorted(self.arguments, key=lambda argument: not argument.required))
+
+    @property
+    def schema_of_arguments(self) -> dict[str, object]:
+        """One JSON Schema of all arguments, as `GET /v1/commands` shows it and tools of a model take it."""
+        return {
+            "type": "object",
+            "properties": {argument.name: _described(argument) for argument in self.arguments},
+            "required": [argument.name for argument in self.arguments if argument.required],
+            "additionalProperties": False,
+        }
+
+    def run_config_for(self, args: Mapping[str, object]) -> dict[str, object]:
+        """Return the run config that starts the job with these checked arguments."""
+        config = copy.deepcopy(self.run_config)
+        for name, value in args.items():
+            argument = self.by_name[name]
+            section = config
+            for key in argument.path[:-1]:
+                section = cast("dict[str, object]", section.setdefault(key, {}))
+            section[argument.path[-1]] = in_config_form(value, argument.json_schema)
+        return config
+
+
+def _described(argument: Argument) -> Schema:
+    words = {"description": argument.description} if argument.description else {}
+    return {**argument.json_schema, **words}

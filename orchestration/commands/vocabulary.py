@@ -1,0 +1,63 @@
+"""The words that Runbell itself understands: control commands with their aliases, yes and no."""
+
+import re
+import unicodedata
+
+from orchestration.commands.spec import Argument, CommandSpec
+
+_TEXT: dict[str, object] = {"type": "string"}
+_IGNORED = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
+
+
+def _control(
+    name: str, aliases: tuple[str, ...], english: str, chinese: str, argument: str | None = None
+) -> CommandSpec:
+    arguments = (Argument(name=argument, path=(argument,), json_schema=_TEXT),) if argument else ()
+    return CommandSpec(
+        name=name,
+        location="",
+        job="",
+        description=english,
+        description_zh=chinese,
+        arguments=arguments,
+        rest=argument,
+        aliases=aliases,
+    )
+
+
+CONTROLS = (
+    _control("help", ("h", "commands", "帮助", "命令", "说明"), "What you can ask for", "可以使用哪些命令", "name"),
+    _control("status", ("状态",), "What runs now", "现在正在运行什么"),
+    _control("runs", ("运行", "记录"), "Your last ten runs", "你最近的十次运行"),
+    _control(
+        "cancel", ("stop", "取消", "停止"), "Cancel what runs here, or a run by its id", "取消当前或指定的运行", "run"
+    ),
+    _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
+    _control(
+        "forget",
+        ("忘记", "遗忘"),
+        "Remove this conversation and what was remembered",
+        "删除对话和记忆",
+        "confirm",
+    ),
+)
+CONTROL_WORDS = frozenset(word for control in CONTROLS for word in (control.name, *control.aliases))
+
+YES = frozenset(
+    {"yes", "y", "ok", "okay", "sure", "yep", "yeah"}
+    | {"好", "好的", "好吧", "是", "是的", "对", "确认", "确定", "可以", "行", "嗯"}
+)
+NO = frozenset({"no", "n", "nope", "cancel", "不", "不要", "不用", "不是", "否", "取消", "算了", "别"})
+
+
+def same_name(word: str) -> str:
+    """Return the form in which names are compared: half-width, lower case, `_` for `-`, nothing invisible."""
+    return _IGNORED.sub("", unicodedata.normalize("NFKC", word[:200])).casefold().replace("-", "_").strip()
+
+
+def yes_or_no(text: str) -> bool | None:
+    """Return the decision that a short message is, or None where it is neither yes nor no."""
+    if len(text) > 40:
+        return None
+    word = same_name(text).strip(" .!！。~～,，")
+    return True if word in YES else False if word in NO else None
