@@ -25,6 +25,7 @@ from integrations.database.records import (
     StoredCommand,
     WorkerState,
 )
+from integrations.database.retention import Keep, Retention
 from integrations.database.runs import RunQueue
 from integrations.files import FileStore
 
@@ -32,6 +33,7 @@ __all__ = [
     "ClaimedMessage",
     "Database",
     "Entry",
+    "Keep",
     "Listener",
     "MessageView",
     "NewRun",
@@ -63,6 +65,7 @@ class Database:
         self.proposals = Proposals(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
+        self.retention = Retention(self.engine)
         self.progress = Progress(self._live)
         self.files = FileStore(files)
 

@@ -1,0 +1,77 @@
+"""How long every table keeps its rows (I9); `sweep` is run by the housekeeping job.
+
+Words go after 30 days of detail (inbox and outbox bodies, progress, logs, op outputs); the bare facts of a
+message stay for a year. The transcript is the conversation itself and stays for a year. What is unfinished stays.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from integrations.database.engine import Store
+
+BATCH = 5_000
+"""Rows per statement, so that a sweep never holds many locks for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Days for which rows are kept."""
+
+    detail: int = 30
+    summary: int = 365
+    progress: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    table: str
+    key: str
+    where: str
+    days: str
+
+
+_RULES = (
+    _Rule("progress", "message_id, seq", "at < :before", "progress"),
+    _Rule("op_logs", "run_id, key, stream, seq", "at < :before", "detail"),
+    _Rule("op_outputs", "run_id, step_key, output", "at < :before", "detail"),
+    _Rule("proposals", "id", "expires_at < :before", "detail"),
+    _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
+    _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
+    _Rule("workers", "id", "heartbeat_at < :before", "progress"),
+    _Rule("transcript", "id", "at < :before", "summary"),
+    _Rule("usage", "id", "at < :before", "summary"),
+    _Rule("inbox", "id", "accepted_at < :before and state in ('answered', 'failed', 'dead')", "summary"),
+    _Rule("conversations", "tenant, channel, conversation", "active_at < :before", "summary"),
+)
+_BLANK = sa.text("""
+    update runbell.inbox set body = body - 'args' || '{"text": "", "attachments": []}' where id in (
+      select id from runbell.inbox where accepted_at < :before and state in ('answered', 'failed', 'dead')
+        and body ->> 'text' <> '' limit :batch)
+""")
+
+
+class Retention(Store):
+    """Removal of what has been kept long enough."""
+
+    def sweep(self, keep: Keep) -> dict[str, int]:
+        """Remove old rows, in small transactions, and return how many went per table."""
+        gone: dict[str, int] = {}
+        for rule in _RULES:
+            statement = sa.text(
+                f"delete from runbell.{rule.table} where ({rule.key}) in (select {rule.key}"  # noqa: S608 - constants
+                f" from runbell.{rule.table} where {rule.where} limit :batch)"
+            )
+            gone[rule.table] = self._repeat(statement, getattr(keep, rule.days))
+        gone["inbox words"] = self._repeat(_BLANK, keep.detail)
+        return gone
+
+    def _repeat(self, statement: sa.TextClause, days: int) -> int:
+        total = 0
+        while True:
+            with self._transaction() as connection:
+                before = connection.scalar(sa.text("select now() - make_interval(days => :days)"), {"days": days})
+                count = connection.execute(statement, {"before": before, "batch": BATCH}).rowcount
+            total += count
+            if count < BATCH:
+                return total
