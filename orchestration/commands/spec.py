@@ -42,6 +42,12 @@ class Argument(Frozen):
         schema = without_null(self.json_schema)
         return schema.get("type") == "string" and "enum" not in schema and "const" not in schema
 
+    @property
+    def options(self) -> list[str]:
+        """The values of a choice, as they are typed; empty for anything else."""
+        schema = without_null(self.json_schema)
+        return [str(option) for option in cast("list[object]", schema.get("enum", []))]
+
 
 class CommandSpec(Frozen):
     """What is known of a command outside its code location. `rest` names the argument that takes free text."""

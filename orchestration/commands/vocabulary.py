@@ -7,6 +7,9 @@ from orchestration.commands.spec import Argument, CommandSpec
 
 _TEXT: dict[str, object] = {"type": "string"}
 _IGNORED = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
+_HEAD = re.compile(r"[\s\u200b-\u200f\ufeff]{0,1000}(?P<slash>[/／])(?P<word>[^\s：]{1,200})：?")
+_NAME = re.compile(r"[\w.-]+")
+_CLOSING = ".。!！?？:：,，;；"
 
 
 def _control(
@@ -53,6 +56,17 @@ NO = frozenset({"no", "n", "nope", "cancel", "不", "不要", "不用", "不是"
 def same_name(word: str) -> str:
     """Return the form in which names are compared: half-width, lower case, `_` for `-`, nothing invisible."""
     return _IGNORED.sub("", unicodedata.normalize("NFKC", word[:200])).casefold().replace("-", "_").strip()
+
+
+def command_word_of(text: str) -> tuple[str, int, int] | None:
+    """Return the word behind a leading slash and where it stands (slash included), or None for free text.
+
+    `/etc/passwd` and `// note` are free text: a command's name has letters, digits, `_`, `-` and `.` only.
+    """
+    match = _HEAD.match(text)
+    if match is None or not _NAME.fullmatch(word := _IGNORED.sub("", match["word"]).rstrip(_CLOSING)):
+        return None
+    return word, match.start("slash"), match.end()
 
 
 def yes_or_no(text: str) -> bool | None:

@@ -1,0 +1,260 @@
+"""Gives the words of a line, or the values of a form, to a command's arguments, and says what is wrong with them."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from orchestration.commands.catalogue import nearest
+from orchestration.commands.language import Language, pick
+from orchestration.commands.spec import Argument, CommandSpec, Frozen
+from orchestration.commands.tokens import Word
+from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, read
+from orchestration.commands.vocabulary import same_name
+from orchestration.commands.wording import expected
+
+_KEY = re.compile(r"(?P<dashes>--|－－|—)?(?P<key>[^\W\d][\w.-]{0,63})(?P<sign>[=＝：])")
+_OPTION = re.compile(r"(?:--|－－|—)(?P<key>[^\W\d][\w.-]{0,63})")
+MAX_PROBLEMS = 5
+
+
+class Problem(Frozen):
+    """What is wrong with one word, `text[start:end]`, and what was expected there."""
+
+    message: str
+    word: str = ""
+    start: int = 0
+    end: int = 0
+    argument: str | None = None
+    expected: str | None = None
+    suggestion: str | None = None
+
+
+def bind(
+    spec: CommandSpec, text: str, words: Sequence[Word], language: Language
+) -> tuple[dict[str, object], list[Problem]]:
+    """Return the arguments that the words of `text` give to the command, and every problem with them."""
+    binder = _Binder(spec, text, language)
+    binder.take(words)
+    return binder.args, binder.problems[:MAX_PROBLEMS]
+
+
+def bind_values(
+    spec: CommandSpec, values: Mapping[str, object], language: Language
+) -> tuple[dict[str, object], list[Problem]]:
+    """Check structured arguments (`POST /v1/runs`, a form, a proposal) the same way."""
+    binder = _Binder(spec, "", language)
+    for name, value in values.items():
+        argument = binder.known(name)
+        if argument is None:
+            binder.unknown_key(name, 0, 0)
+            continue
+        try:
+            binder.args[argument.name] = coerce(value, argument.json_schema)
+        except Unreadable:
+            binder.unfit(argument, str(value), 0, 0)
+    binder.report_missing()
+    return binder.args, binder.problems[:MAX_PROBLEMS]
+
+
+class _Binder:
+    """One line on its way into arguments. Keys first, wherever they stand; then bare words, in order."""
+
+    def __init__(self, spec: CommandSpec, text: str, language: Language) -> None:
+        self.args: dict[str, object] = {}
+        self.problems: list[Problem] = []
+        self._spec = spec
+        self._text = text
+        self._language: Language = language
+        self._keys = {same_name(name): argument for name, argument in spec.by_name.items()}
+        self._given: dict[str, list[tuple[Word, list[Piece]]]] = {}
+
+    def take(self, words: Sequence[Word]) -> None:
+        """Give every word to an argument."""
+        bare = self._take_keys(words)
+        for name, values in self._given.items():
+            self._assign(self._spec.by_name[name], values)
+        self._take_bare(bare)
+        self.report_missing()
+
+    def known(self, key: str) -> Argument | None:
+        """Return the argument of this name, however its case and dashes were typed."""
+        return self._keys.get(same_name(key))
+
+    def unknown_key(self, key: str, start: int, end: int) -> None:
+        """Report a key that is no argument."""
+        near = nearest(same_name(key), list(self._keys))
+        names = ", ".join(self._spec.by_name) or pick(self._language, "none", "无")
+        hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
+        english = f"{self._shown} has no argument {key[:64]!r}.{hint} Its arguments: {names}."
+        chinese = f"{self._shown} 没有参数“{key[:64]}”。{hint}可用参数：{names}。"
+        self._report(english, chinese, word=key[:64], start=start, end=end, suggestion=near)
+
+    def unfit(self, argument: Argument, value: str, start: int, end: int) -> None:
+        """Report a value that is not what the argument wants."""
+        form = expected(argument.json_schema, self._language)
+        shown = "•••" if argument.secret else value[:64]
+        near = None if argument.secret else _nearest_option(argument, value)
+        hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
+        english = f"{argument.name}: expected {form}, not {shown!r}.{hint}"
+        chinese = f"{argument.name}：应为{form}，而不是“{shown}”。{hint}"
+        self._report(
+            english, chinese, word=shown, start=start, end=end, argument=argument.name, expected=form, suggestion=near
+        )
+
+    def report_missing(self) -> None:
+        """Report every required argument that nothing was said about."""
+        reported = {problem.argument for problem in self.problems}
+        for argument in self._spec.arguments:
+            if not argument.required or argument.name in self.args or argument.name in reported:
+                continue
+            form = expected(argument.json_schema, self._language)
+            what = f" ({argument.description})" if argument.description else ""
+            english = f"{argument.name} is missing{what}: expected {form}, as in {self._shown} {argument.name}=…"
+            chinese = f"缺少参数 {argument.name}{what}：应为{form}，例如 {self._shown} {argument.name}=…"
+            end = len(self._text)
+            self._report(english, chinese, start=end, end=end, argument=argument.name, expected=form)
+
+    @property
+    def _shown(self) -> str:
+        return f"/{self._spec.name}"
+
+    def _take_keys(self, words: Sequence[Word]) -> list[Word]:
+        bare: list[Word] = []
+        at = 0
+        while at < len(words):
+            if words[at].text == "--" and not words[at].quoted:
+                return [*bare, *words[at + 1 :]]
+            used = self._take_key(words, at, in_text=bool(bare and self._spec.rest))
+            if used == 0:
+                bare.append(words[at])
+            at += max(used, 1)
+        return bare
+
+    def _take_key(self, words: Sequence[Word], at: int, *, in_text: bool) -> int:
+        """Return how many words a key with its value takes; 0 where the word is a bare one.
+
+        `in_text`: free text has begun, in which an unknown `--word` is just a word.
+        """
+        word = words[at]
+        first, quoted = word.pieces[0]
+        if quoted:
+            return 0
+        if match := _KEY.match(first):
+            return self._take_pair(words, at, match, in_text=in_text)
+        if match := _OPTION.fullmatch(word.text):
+            return self._take_option(words, at, match["key"], in_text=in_text)
+        return 0
+
+    def _take_pair(self, words: Sequence[Word], at: int, match: re.Match[str], *, in_text: bool) -> int:
+        word = words[at]
+        argument = self.known(match["key"])
+        if argument is None:
+            if match["sign"] == "：" or in_text or (self._spec.rest and not match["dashes"]):
+                return 0
+            self.unknown_key(match["key"], word.start, word.start + match.end("key"))
+            return 1
+        value: list[Piece] = [(word.pieces[0][0][match.end() :], False), *word.pieces[1:]]
+        used = 1
+        # "urls=a, b" is one list that goes on behind its comma.
+        while argument.kind == "array" and _goes_on(value) and at + used < len(words):
+            value.extend(words[at + used].pieces)
+            used += 1
+        self._given.setdefault(argument.name, []).append((word, [piece for piece in value if any(piece)]))
+        return used
+
+    def _take_option(self, words: Sequence[Word], at: int, key: str, *, in_text: bool) -> int:
+        word = words[at]
+        argument = self.known(key)
+        off = self.known(key[3:]) if argument is None and key.lower().startswith("no-") else None
+        if off is not None and off.kind == "boolean":
+            self._given.setdefault(off.name, []).append((word, [("false", False)]))
+            return 1
+        if argument is None:
+            if in_text:
+                return 0
+            self.unknown_key(key, word.start, word.end)
+            return 1
+        following = words[at + 1] if at + 1 < len(words) else None
+        if argument.kind == "boolean" and not (following and _readable(following, argument)):
+            self._given.setdefault(argument.name, []).append((word, [("true", False)]))
+            return 1
+        if following is None:
+            self.unfit(argument, "", word.start, word.end)
+            return 1
+        self._given.setdefault(argument.name, []).append((following, list(following.pieces)))
+        return 2
+
+    def _take_bare(self, words: list[Word]) -> None:
+        free = [argument for argument in self._spec.positional if argument.name not in self._given]
+        while words and free:
+            argument = free.pop(0)
+            if argument.name == self._spec.rest:
+                self._assign(argument, [(words[0], self._rest_of(words))])
+                return
+            count = len(words) if argument.kind == "array" and not any(other.required for other in free) else 1
+            self._assign(argument, [(word, list(word.pieces)) for word in words[:count]])
+            words = words[count:]
+        if words:
+            word = words[0]
+            shown = word.text[:64]
+            english = f"I don't know what {shown!r} belongs to. Write key=value; {self._shown} takes: {self._usage}."
+            chinese = f"不知道“{shown}”属于哪个参数。请写成 key=value；{self._shown} 的参数：{self._usage}。"
+            self._report(english, chinese, word=shown, start=word.start, end=word.end)
+
+    @property
+    def _usage(self) -> str:
+        return ", ".join(self._spec.by_name) or pick(self._language, "nothing", "无")
+
+    def _rest_of(self, words: Sequence[Word]) -> list[Piece]:
+        """Return the text of these words as it stands; where keys stood between them, without those."""
+        if len(words) == 1:
+            return list(words[0].pieces) if words[0].quoted else [(self._raw(words[0], words[0]), False)]
+        parts: list[str] = []
+        run = [words[0]]
+        for word in words[1:]:
+            if self._text[run[-1].end : word.start].strip():
+                parts.append(self._raw(run[0], run[-1]))
+                run = []
+            run.append(word)
+        parts.append(self._raw(run[0], run[-1]))
+        return [(" ".join(parts), True)]
+
+    def _raw(self, first: Word, last: Word) -> str:
+        return self._text[first.start : last.end]
+
+    def _assign(self, argument: Argument, values: Sequence[tuple[Word, list[Piece]]]) -> None:
+        word, pieces = values[0]
+        if len(values) > 1 and argument.kind != "array":
+            again = values[1][0]
+            english = f"{argument.name} is given twice; keep one."
+            chinese = f"参数 {argument.name} 给了两次，请只保留一个。"
+            shown = "•••" if argument.secret else again.text[:64]
+            self._report(english, chinese, word=shown, start=again.start, end=again.end, argument=argument.name)
+            return
+        if len(values) > 1:
+            pieces = [piece for _, more in values for piece in (*more, (SEPARATORS[0], False))]
+        try:
+            self.args[argument.name] = read(pieces, argument.json_schema)
+        except Unreadable:
+            self.unfit(argument, "".join(text for text, _ in pieces), word.start, values[-1][0].end)
+
+    def _report(self, english: str, chinese: str, **details: object) -> None:
+        message = pick(self._language, english, chinese)
+        self.problems.append(Problem.model_validate({"message": message, **details}))
+
+
+def _goes_on(value: Sequence[Piece]) -> bool:
+    text, quoted = value[-1]
+    return not quoted and text.endswith(tuple(SEPARATORS))
+
+
+def _readable(word: Word, argument: Argument) -> bool:
+    try:
+        read(word.pieces, argument.json_schema)
+    except Unreadable:
+        return False
+    return True
+
+
+def _nearest_option(argument: Argument, value: str) -> str | None:
+    options = argument.options
+    return nearest(value.casefold(), options) if options else None

@@ -1,0 +1,63 @@
+"""What a message is: a control command, a typed command with its arguments, or free text. Starts nothing.
+
+Grammar: `/name` then words. `key=value`, `--key value`, `--flag`, `--no-flag`; bare words fill the arguments in
+order, the required ones first; a text argument that comes last takes the rest of the line as it stands; after
+`--` nothing is a key any more. Full-width `／ ＝ ： ， “ ”` mean what their half-width forms mean; `：` ends a key
+only where the argument exists. Never raises, and takes time in proportion to the text.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from orchestration.commands.binding import Problem, bind
+from orchestration.commands.catalogue import Catalogue
+from orchestration.commands.language import Language, language_of, pick
+from orchestration.commands.spec import CommandSpec, Frozen
+from orchestration.commands.tokens import Tokens
+from orchestration.commands.vocabulary import command_word_of
+
+Kind = Literal["control", "command", "free"]
+
+
+class Parsed(Frozen):
+    """What the dispatcher does with a text. With `errors`, it explains them and does nothing else."""
+
+    kind: Kind
+    command: str | None = None
+    args: dict[str, object] = Field(default_factory=dict[str, object])
+    errors: tuple[Problem, ...] = ()
+    language: Language = Field(default="en", exclude=True)
+
+
+def parse(text: str, catalogue: Catalogue) -> Parsed:
+    """Return what `text` asks for; values are checked as Dagster will check them."""
+    language = language_of(text)
+    head = command_word_of(text)
+    if head is None:
+        return Parsed(kind="free", language=language)
+    word, start, end = head
+    spec = catalogue.find(word)
+    if spec is None:
+        problem = _unknown(word, start, end, catalogue, language)
+        return Parsed(kind="command", command=word, errors=(problem,), language=language)
+    args, problems = bind(spec, text, Tokens(text).words(end), language)
+    return Parsed(kind=kind_of(spec), command=spec.name, args=args, errors=tuple(problems), language=language)
+
+
+def kind_of(spec: CommandSpec) -> Kind:
+    """Tell control commands, which no code location has, from typed ones."""
+    return "command" if spec.location else "control"
+
+
+def _unknown(word: str, start: int, end: int, catalogue: Catalogue, language: Language) -> Problem:
+    near = catalogue.nearest(word)
+    hint = pick(language, f" Did you mean /{near}?", f"你是想输入 /{near} 吗？") if near else ""
+    return Problem(
+        message=pick(language, f"There is no command /{word[:64]}.{hint}", f"没有命令 /{word[:64]}。{hint}"),
+        word=word[:64],
+        start=start,
+        end=end,
+        suggestion=near,
+        expected=pick(language, "a command from /help", "/帮助 中列出的命令"),
+    )
