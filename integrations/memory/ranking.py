@@ -1,0 +1,91 @@
+"""How alike a query and some texts are: words and characters, fused with vectors. Pure; knows no Chroma.
+
+Memory ranks recollections with it, and the dispatcher finds commands with it: compare the sentence with every
+example of every command (`lexical`, and the dot product of the unit vectors), `fuse` both, and take a command's
+best example. Calibration: see FREE_TEXT and ASK_BACK.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+TRUST_LIMIT = 0.3
+"""Above this share of unknown tokens an embedder's vector says nothing (MiniLM on Chinese)."""
+LEXICAL_BONUS = 0.15
+"""What a perfect lexical match adds to a cosine."""
+FREE_TEXT = 0.30
+"""A best fused score below this means that no command is meant."""
+ASK_BACK = 0.40
+"""A best fused score from FREE_TEXT to here means: ask whether this command is meant."""
+
+_HAN = re.compile(r"[㐀-鿿豈-﫿぀-ヿ가-힯]+")
+_WORD = re.compile(r"[^\W_]+")
+_SUFFIX = re.compile(r"(?:ing|ed|es|s|ly)$")
+_COMMON_WORDS = """
+a an the is are was were be been am do does did have has had i you he she it we they me him her us them my your
+his its our their this that these those of in on at to for from by with and or but not no as if so can could would
+will shall should may might must please what which who whom how when where why there
+的 了 是 我 你 他 她 它 们 在 有 和 与 就 都 也 吗 呢 吧 啊 把 被 给 这 那 个 一 不 要 想 请 帮 哪
+帮我 给我 一下 什么 怎么 哪里 哪些 我们 你们 这个 那个 一个 可以 能
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
+
+
+def lexical(query: str, texts: Sequence[str]) -> list[float]:
+    """Return per text, 0 to 1, how much of the query's words or Chinese character n-grams it has in common.
+
+    What many of the texts contain counts less. Case, full width and English endings don't matter.
+    """
+    wanted = features(query)
+    found = [features(text) for text in texts]
+    spread = Counter(feature for each in found for feature in each)
+    rarity = {feature: math.log(1 + (len(texts) + 1) / (spread[feature] + 0.5)) for feature in {*wanted, *spread}}
+    return [_likeness(wanted, each, rarity) for each in found]
+
+
+def fuse(
+    vector_scores: Sequence[float], lexical_scores: Sequence[float], unknown_share: float | Sequence[float]
+) -> list[float]:
+    """Return per text one score, 0 to 1, from its cosine and its lexical score.
+
+    `unknown_share` is the query's, or per text the larger of the query's and the text's (better: a vector of
+    a text that the embedder can't read is worth as little). Above TRUST_LIMIT only the lexical score counts.
+    """
+    shares = [unknown_share] * len(lexical_scores) if isinstance(unknown_share, float | int) else unknown_share
+    return [
+        lexical if share > TRUST_LIMIT else min(1.0, max(0.0, vector) + LEXICAL_BONUS * lexical)
+        for vector, lexical, share in zip(vector_scores, lexical_scores, shares, strict=True)
+    ]
+
+
+def features(text: str) -> dict[str, float]:
+    """Return the words of a text, and of Chinese runs the n-grams of 1 to 3 characters, each with its weight."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    found = dict[str, float]()
+    for run in _HAN.findall(plain):
+        for size, weight in ((1, 0.5), (2, 1.0), (3, 1.0)):
+            for start in range(len(run) - size + 1):
+                gram = run[start : start + size]
+                found[gram] = 0.1 if gram in _COMMON else weight
+    for word in _WORD.findall(_HAN.sub(" ", plain)):
+        found[_stem(word)] = 0.1 if word in _COMMON else 1.0
+    return found
+
+
+def _likeness(wanted: dict[str, float], found: dict[str, float], rarity: dict[str, float]) -> float:
+    # Sørensen–Dice by weight; a long text counts as three times the query, or no passage would ever match.
+    sought = sum(weight * rarity[feature] for feature, weight in wanted.items())
+    if not sought:
+        return 0.0
+    held = sum(weight * rarity[feature] for feature, weight in found.items())
+    shared = sum(
+        min(weight, found[feature]) * rarity[feature] for feature, weight in wanted.items() if feature in found
+    )
+    # The root brings right Chinese sentences to where right vectors lie, so that one threshold serves both.
+    return math.sqrt(2 * shared / (sought + min(held, 3 * sought)))
+
+
+def _stem(word: str) -> str:
+    return _SUFFIX.sub("", word) if len(word) > 4 else word
