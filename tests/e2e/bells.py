@@ -1,0 +1,89 @@
+"""A code location for the whole-platform tests: jobs that can be watched, killed and timed."""
+
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from integrations.database import Database
+from integrations.messages import Address, OutboundMessage
+from integrations.settings import Settings
+from orchestration.resources import build
+
+MARKS = Path(os.environ.get("RUNBELL_HOME", ".runbell")) / "marks"
+
+
+class Marked(dg.Config):
+    """Where to leave marks, and how long to take."""
+
+    name: str
+    seconds: float = 0.0
+
+
+@dg.op
+def first(config: Marked) -> str:
+    """Leave a mark."""
+    MARKS.mkdir(exist_ok=True)
+    with (MARKS / config.name).open("a") as marks:
+        marks.write("first\n")
+    return config.name
+
+
+@dg.op
+def linger(context: dg.OpExecutionContext, name: str) -> str:
+    """Wait until the file NAME.go is there; says so on stdout."""
+    print("lingering")
+    context.log.info("waiting for %s.go", name)
+    until = time.monotonic() + 60
+    while not (MARKS / f"{name}.go").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return name
+
+
+@dg.op
+def last(name: str) -> str:
+    """Leave a mark and answer with all marks."""
+    with (MARKS / name).open("a") as marks:
+        marks.write("last\n")
+    return "marks: " + " ".join((MARKS / name).read_text().split())
+
+
+@dg.job(description="Leave a mark, wait for a signal, leave another.")
+def marks() -> None:
+    """Leave two marks."""
+    last(linger(first()))
+
+
+@dg.op
+def burst() -> str:
+    """Fail with a secret-looking text."""
+    raise ValueError("the boiler burst")
+
+
+@dg.job(description="Always fails.")
+def boiler() -> None:
+    """Fail."""
+    burst()
+
+
+@dg.op
+def strike(context: dg.OpExecutionContext, database: dg.ResourceParam[Database]) -> None:
+    """Post into the tower's conversation, once per run."""
+    message = OutboundMessage(address=Address(channel="web", conversation="tower"), text="dong", kind="post")
+    database.outbox.post(message, key=f"strike:{context.run_id}")
+
+
+@dg.job(description="Strike the hour into the conversation web/tower.")
+def clock() -> None:
+    """Strike."""
+    strike()
+
+
+@dg.schedule(job=clock, cron_schedule="* * * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+def every_minute() -> dg.RunRequest:
+    """Strike every minute."""
+    return dg.RunRequest()
+
+
+defs = dg.Definitions(jobs=[marks, boiler, clock], schedules=[every_minute], resources=build(Settings()))
