@@ -72,9 +72,9 @@ class Proposals(Store):
                     args=args,
                     expires_at=expires,
                 )
-                .returning(proposals.c.expires_at)
+                .returning(proposals.c.created_at, proposals.c.expires_at)
             ).one()
-        return Proposal(proposal_id, address, principal_id, command, args, row.expires_at)
+        return Proposal(proposal_id, address, principal_id, command, args, row.created_at, row.expires_at)
 
     def open(self, address: Address, principal_id: str) -> Proposal | None:
         """Return the proposal that waits for this principal here, or None."""
@@ -83,21 +83,26 @@ class Proposals(Store):
             row = connection.execute(query.order_by(proposals.c.created_at.desc()).limit(1)).first()
         if row is None:
             return None
-        return Proposal(row.id, address, row.principal_id, row.command, row.args, row.expires_at)
+        return Proposal(row.id, address, row.principal_id, row.command, row.args, row.created_at, row.expires_at)
 
     def decide(self, proposal_id: str) -> bool:
         """Close a proposal; False where it was decided or has expired: only one yes counts."""
         with self._transaction() as connection:
-            done = connection.execute(
-                sa.update(proposals)
-                .where(
-                    proposals.c.id == proposal_id,
-                    proposals.c.decided_at.is_(None),
-                    proposals.c.expires_at > sa.func.now(),
-                )
-                .values(decided_at=sa.func.now())
-            )
-        return done.rowcount == 1
+            return close_proposal(connection, proposal_id)
+
+
+def close_proposal(connection: sa.Connection, proposal_id: str) -> bool:
+    """Close a proposal within the caller's transaction; False where it was decided or has expired."""
+    done = connection.execute(
+        sa.update(proposals)
+        .where(
+            proposals.c.id == proposal_id,
+            proposals.c.decided_at.is_(None),
+            proposals.c.expires_at > sa.func.now(),
+        )
+        .values(decided_at=sa.func.now())
+    )
+    return done.rowcount == 1
 
 
 def _open(address: Address, principal_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 import uuid_utils
 
+from integrations.database.catalogue import close_proposal
 from integrations.database.conversation import append_entry, touch_conversation
 from integrations.database.engine import Store, in_turn, notify
 from integrations.database.outbox import enqueue
@@ -13,7 +14,7 @@ from integrations.database.records import ClaimedMessage, MessageView, NewRun, R
 from integrations.database.runs import insert_run
 from integrations.database.tables import inbox, lease_tokens
 from integrations.database.views import message_view
-from integrations.errors import LeaseLost
+from integrations.errors import LeaseLost, NotFound
 from integrations.messages import (
     Address,
     InboundMessage,
@@ -148,13 +149,16 @@ class Inbox(Store):
         principal_id: str,
         worker: str | None,
         lease_s: float = 15.0,
+        proposal: str | None = None,
     ) -> RunClaim | None:
         """Make the message's run in one transaction; with `worker`, already claimed by it.
 
+        With `proposal`, the message is the yes to it, and closes it: raises `NotFound` where another was quicker.
         Returns the claim, or None where another worker shall take the run. Raises `LeaseLost`.
         """
         message, run_id = claimed.message, run_id_for(claimed.message_id)
         with self._transaction() as connection:
+            _close(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             _record_utterance(connection, claimed, principal_id, run_id)
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
@@ -166,9 +170,14 @@ class Inbox(Store):
         *,
         principal_id: str,
         status: MessageStatus = MessageStatus.ANSWERED,
+        proposal: str | None = None,
     ) -> None:
-        """Answer a claimed message on the spot, without a run. Raises `LeaseLost`."""
+        """Answer a claimed message on the spot, without a run. Raises `LeaseLost`.
+
+        With `proposal`, the message is the no to it, and closes it: raises `NotFound` where another was quicker.
+        """
         with self._transaction() as connection:
+            _close(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
             _record_utterance(connection, claimed, principal_id, None)
             _answer(connection, claimed.message_id, claimed.message.address, replies, status, None)
@@ -298,6 +307,11 @@ def check_fence(connection: sa.Connection, run_id: str, token: int) -> None:
     )
     if held != token:
         raise LeaseLost(f"run {run_id} is no longer this worker's")
+
+
+def _close(connection: sa.Connection, proposal: str | None) -> None:
+    if proposal is not None and not close_proposal(connection, proposal):
+        raise NotFound("this proposal was decided before, or has expired")
 
 
 def _key(message: InboundMessage) -> tuple[str, str, str]:

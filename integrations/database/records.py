@@ -167,6 +167,7 @@ class Proposal:
     principal_id: str
     command: str
     args: dict[str, object]
+    created_at: datetime
     expires_at: datetime
 
 
