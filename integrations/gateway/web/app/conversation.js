@@ -1,0 +1,204 @@
+// What is known of one conversation, and how each frame of the protocol changes it. No DOM, no network, no storage.
+//
+// A turn is what belongs together on the page: a message, the run it started, the answers. Frames may come twice, late
+// or after a gap; applying one again changes nothing.
+
+const MAX_TURNS = 300;
+const SETTLED = new Set(["answered", "failed", "dead"]);
+
+export class Conversation {
+  #entries = new Set();
+  #byMessage = new Map();
+  #byEvent = new Map();
+  #serial = 0;
+
+  constructor(id) {
+    this.id = id;
+    this.lastEntry = 0;
+    this.turns = new Map(); // key → turn
+    this.gap = false; // some progress was lost: a new hello brings a snapshot
+  }
+
+  /** Show a message that is not accepted yet; the same event id again changes nothing. */
+  say({ event_id: eventId, text, at, problem = null }) {
+    const known = this.#byEvent.get(eventId);
+    if (known) return known;
+    const turn = this.#turn(`event:${eventId}`);
+    turn.eventId = eventId;
+    turn.user = { text, at, state: problem ? "refused" : "unsent", problem };
+    this.#byEvent.set(eventId, turn);
+    return turn;
+  }
+
+  /** Take back a message that was never accepted. */
+  unsay(eventId) {
+    const turn = this.#byEvent.get(eventId);
+    if (!turn || turn.messageId) return;
+    this.turns.delete(turn.key);
+    this.#byEvent.delete(eventId);
+  }
+
+  apply(frame) {
+    const handlers = {
+      entry: this.#entry, snapshot: this.#snapshot, accepted: this.#accepted, progress: this.#progress,
+      settled: this.#settled, problem: this.#problem,
+    };
+    handlers[frame.type]?.call(this, frame);
+  }
+
+  /** Turns in the order of the page. */
+  ordered() {
+    return [...this.turns.values()].sort((a, b) => a.order - b.order || a.serial - b.serial);
+  }
+
+  /** Texts that were said here, oldest first. */
+  said() {
+    return this.ordered().filter((turn) => turn.user?.text).map((turn) => turn.user.text);
+  }
+
+  #entry(entry) {
+    if (this.#entries.has(entry.id)) return;
+    this.#entries.add(entry.id);
+    this.lastEntry = Math.max(this.lastEntry, entry.id);
+    const turn = entry.message_id ? this.#turnOf(entry.message_id) : this.#turn(`entry:${entry.id}`);
+    if (entry.role === "user") this.#userEntry(turn, entry);
+    else this.#answer(turn, entry);
+    this.#bound();
+  }
+
+  #userEntry(turn, entry) {
+    turn.user = { text: entry.text, at: entry.at, state: "accepted", problem: null };
+    turn.order = Math.min(turn.order, entry.id);
+    this.#linkRun(turn, entry);
+    turn.version++;
+  }
+
+  #answer(turn, entry) {
+    this.#linkRun(turn, entry);
+    turn.partial = "";
+    turn.version++;
+    const home = this.#isBuried(turn, entry) ? this.#late(turn, entry) : turn;
+    home.answers.push(entry);
+    home.answers.sort((a, b) => a.id - b.id);
+    home.order = Math.min(home.order, entry.id);
+    home.version++;
+  }
+
+  /** Whether the talk went on, and was answered, after this turn: its answer would appear out of sight. */
+  #isBuried(turn, entry) {
+    if (!turn.user) return false;
+    const answeredLater = (other) => other.user && other.order > turn.order && other.answers.some((a) => a.id < entry.id);
+    return [...this.turns.values()].some((other) => other !== turn && answeredLater(other));
+  }
+
+  #late(turn, entry) {
+    const late = this.#turn(`entry:${entry.id}`);
+    late.inAnswerTo = turn.user.text;
+    late.run = turn.run;
+    return late;
+  }
+
+  #snapshot(frame) {
+    const turn = this.#turnOf(frame.message_id, frame.event_id);
+    turn.user ??= { text: frame.text, at: null, problem: null };
+    turn.user.state = "accepted";
+    turn.status = frame.status;
+    if (frame.run_id) turn.run = { ...turn.run, id: frame.run_id, url: frame.run_url };
+    if (frame.seq >= turn.seq) {
+      turn.seq = frame.seq;
+      turn.partial = turn.answers.length ? "" : frame.partial ?? "";
+      turn.ops = new Map((frame.ops ?? []).map((op) => [op.op, { state: op.state, ms: op.ms, since: Date.now() - (op.ms ?? 0) }]));
+    }
+    this.gap = false;
+    turn.version++;
+  }
+
+  #accepted(frame) {
+    const turn = this.#turnOf(frame.message_id, frame.event_id);
+    if (turn.user) Object.assign(turn.user, { state: "accepted", problem: null });
+    if (!turn.status) turn.status = "received";
+    turn.version++;
+  }
+
+  #progress(frame) {
+    const turn = this.#turnOf(frame.message_id);
+    if (frame.seq <= turn.seq) return;
+    if (frame.seq > turn.seq + 1 && !SETTLED.has(turn.status)) this.gap = true;
+    turn.seq = frame.seq;
+    turn.version++;
+    this.#body(turn, frame.body);
+  }
+
+  #body(turn, body) {
+    if (!SETTLED.has(turn.status) && body.type !== "status") turn.status = "running";
+    if (body.type === "run") turn.run = { id: body.run_id, url: body.url, job: body.job };
+    else if (body.type === "op") this.#op(turn, body);
+    else if (body.type === "delta") turn.partial += turn.answers.length ? "" : body.text;
+    else if (body.type === "reset") turn.partial = "";
+    else if (body.type === "status" && !SETTLED.has(turn.status)) turn.status = body.status;
+  }
+
+  #op(turn, { op, state, ms }) {
+    const before = turn.ops.get(op);
+    turn.ops.set(op, { state, ms: ms ?? before?.ms ?? null, since: state === "started" ? Date.now() : before?.since });
+  }
+
+  #settled(frame) {
+    const turn = this.#turnOf(frame.message_id);
+    turn.status = frame.status;
+    turn.version++;
+  }
+
+  #problem(frame) {
+    const turn = frame.event_id && this.#byEvent.get(frame.event_id);
+    if (!turn || turn.messageId) return;
+    turn.user.state = "refused";
+    turn.user.problem = frame.detail || frame.title;
+    turn.version++;
+  }
+
+  #linkRun(turn, entry) {
+    if (entry.run_id) turn.run = { ...turn.run, id: entry.run_id, url: entry.run_url };
+  }
+
+  /** The turn of a message; one that was said here under `eventId` becomes it. */
+  #turnOf(messageId, eventId = null) {
+    const pending = eventId ? this.#byEvent.get(eventId) : undefined;
+    let turn = this.#byMessage.get(messageId);
+    if (!turn && pending && !pending.messageId) turn = pending;
+    turn ??= this.#turn(`message:${messageId}`);
+    if (pending && pending !== turn) {
+      this.turns.delete(pending.key);
+      turn.user ??= pending.user;
+    }
+    if (eventId) this.#byEvent.set(eventId, turn);
+    turn.messageId = messageId;
+    this.#byMessage.set(messageId, turn);
+    return turn;
+  }
+
+  #turn(key) {
+    const turn = {
+      key, order: Infinity, serial: this.#serial++, version: 0, messageId: null, eventId: null, user: null, answers: [],
+      run: null, ops: new Map(), partial: "", seq: 0, status: null, inAnswerTo: null,
+    };
+    this.turns.set(key, turn);
+    return turn;
+  }
+
+  /** Forget the oldest settled turns on the page; the server keeps them. */
+  #bound() {
+    if (this.turns.size <= MAX_TURNS) return;
+    for (const turn of this.ordered().slice(0, this.turns.size - MAX_TURNS)) {
+      if (turn.order === Infinity) continue;
+      this.turns.delete(turn.key);
+      if (turn.messageId) this.#byMessage.delete(turn.messageId);
+      if (turn.eventId) this.#byEvent.delete(turn.eventId);
+    }
+  }
+}
+
+/** Whether nothing more will happen with a turn. */
+export function isSettled(turn) {
+  return SETTLED.has(turn.status) || (turn.status === null && turn.answers.length > 0);
+}

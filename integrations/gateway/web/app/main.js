@@ -1,0 +1,240 @@
+// The page put together: conversations, one connection, what is shown, what is kept.
+// Words of the protocol: docs/web-page.md.
+
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { announce, el } from "./dom.js";
+import { Sidebar } from "./sidebar.js";
+import { Status } from "./status.js";
+import * as storage from "./storage.js";
+import { readCommands } from "./suggest.js";
+import { Timeline } from "./timeline.js";
+import { fill, locale, say, setLanguage } from "./words.js";
+
+const RESEND_MS = 10_000;
+const RESYNC_MS = 5_000;
+const TITLE_LENGTH = 60;
+
+const byId = (id) => document.getElementById(id);
+let entry = null; // of the list of conversations: {id, channel, title, at}
+let conversation = null;
+let version = null;
+let resyncedAt = 0;
+let refusal = null; // a problem before `ready`: why this conversation can't be had
+let catalogue = null; // GET /v1/commands
+
+const status = new Status({ pill: byId("pill"), banner: byId("banner"), notices: byId("notices"), onretry: () => connection.retry() });
+
+const connection = new Connection({
+  url: () => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/chat?conversation=${encodeURIComponent(entry.id)}&channel=${entry.channel}`,
+  hello: () => ({ type: "hello", after: conversation.lastEntry }),
+  locked: isLocked,
+  onframe: receive,
+  onstate: (state) => {
+    status.show(state, connection.retryAt);
+    timeline.changed();
+    if (state === "ready") ready();
+  },
+});
+
+const timeline = new Timeline({
+  list: byId("timeline"), scroller: byId("scroller"), empty: byId("empty"), latest: byId("latest"),
+  actions: {
+    say: utter,
+    online: () => connection.state === "ready",
+    resend: (turn) => (discard(turn), utter(turn.user.text)),
+    edit: (turn) => (discard(turn), composer.write(turn.user.text)),
+    discard,
+  },
+});
+
+const composer = new Composer({
+  form: byId("composer"), box: byId("box"), list: byId("suggestions"), count: byId("count"), button: byId("send"),
+  onsay: utter,
+  ondraft: (text) => (text ? storage.write(`draft/${entry.id}`, text) : storage.remove(`draft/${entry.id}`)),
+});
+
+const sidebar = new Sidebar({
+  aside: byId("sidebar"), list: byId("conversations"), opener: byId("opener"), shade: byId("shade"),
+  onopen: (chosen) => open(chosen),
+  ondrop: drop,
+});
+
+/** Show a conversation and connect to it; `record` says how the browser's history learns of it. */
+function open(chosen, { record = "pushState" } = {}) {
+  entry = chosen;
+  conversation = new Conversation(entry.id);
+  for (const record of storage.unsent(entry.id)) conversation.say(record);
+  const address = `?conversation=${encodeURIComponent(entry.id)}${entry.channel === "web" ? "" : `&channel=${entry.channel}`}`;
+  if (record && location.search !== address) history[record](null, "", address);
+  timeline.show(conversation);
+  composer.load(storage.read(`draft/${entry.id}`, ""), conversation.said());
+  heading();
+  connection.open();
+}
+
+/** Say something here: shown and kept at once, sent as soon as possible, under one event id for ever. */
+function utter(text) {
+  const record = { event_id: storage.newId(), text, at: new Date().toISOString() };
+  if (!storage.keepUnsent(entry.id, record)) status.notice(say("full"));
+  conversation.say(record);
+  entry = { ...entry, at: record.at, title: entry.title || text.trim().replace(/\s+/g, " ").slice(0, TITLE_LENGTH) };
+  storage.keepConversation(entry);
+  heading();
+  composer.setHistory(conversation.said());
+  timeline.toEnd();
+  timeline.changed();
+  if (connection.state === "ready") connection.send(messageFrame(record));
+}
+
+function messageFrame({ event_id: eventId, text }) {
+  return { type: "message", event_id: eventId, text };
+}
+
+function discard(turn) {
+  storage.forgetUnsent(entry.id, turn.eventId);
+  conversation.unsay(turn.eventId);
+  timeline.changed();
+}
+
+/** Send again what is not accepted: the same event ids, so that nothing happens twice. */
+function resend(olderThan = 0) {
+  const before = new Date(Date.now() - olderThan).toISOString();
+  for (const record of storage.unsent(entry.id)) if (!record.problem && record.at <= before) connection.send(messageFrame(record));
+}
+
+function ready() {
+  resend();
+  if (!catalogue) loadCommands();
+}
+
+function receive(frame) {
+  if (frame.type === "ready") return welcome(frame);
+  if (frame.type === "problem") problem(frame);
+  if (frame.type === "accepted") storage.forgetUnsent(entry.id, frame.event_id);
+  conversation.apply(frame);
+  if (frame.type === "entry") entryCame(frame);
+  if (conversation.gap) resync();
+  timeline.changed();
+}
+
+function welcome(frame) {
+  refusal = null;
+  version ??= frame.version;
+  if (frame.version !== version) status.notice(say("updated"), { label: say("reload"), run: () => location.reload() });
+}
+
+function problem({ title, detail, event_id: eventId }) {
+  const record = eventId && storage.unsent(entry.id).find((each) => each.event_id === eventId);
+  if (record) storage.keepUnsent(entry.id, { ...record, problem: detail || title });
+  else if (connection.state !== "ready") refusal = { title, detail };
+  else status.notice(say("problem", { title, detail: detail ?? "" }));
+}
+
+function entryCame({ role, text, at }) {
+  if (role !== "user" && connection.state === "ready" && Date.now() - new Date(at) < 60_000) announce(text);
+  if (role !== "user" || entry.title) return;
+  entry = { ...entry, title: text.trim().replace(/\s+/g, " ").slice(0, TITLE_LENGTH), at };
+  storage.keepConversation(entry);
+  composer.setHistory(conversation.said());
+  heading();
+}
+
+/** Some progress was lost on the way: connect anew, which brings a snapshot; not more often than every few seconds. */
+function resync() {
+  conversation.gap = false;
+  if (Date.now() - resyncedAt < RESYNC_MS) return;
+  resyncedAt = Date.now();
+  connection.open();
+}
+
+async function isLocked() {
+  const response = await fetch("/v1/commands", { cache: "no-store" }).catch(() => null);
+  const locked = response?.status === 401 || response?.status === 403;
+  if (refusal && !locked) status.notice(say("problem", { title: refusal.title, detail: refusal.detail ?? "" }));
+  return locked;
+}
+
+async function loadCommands() {
+  const response = await fetch("/v1/commands", { cache: "no-store" }).catch(() => null);
+  if (!response?.ok) return status.notice(say("commands_failed", { detail: response ? `HTTP ${response.status}` : say("offline") }));
+  catalogue = await response.json();
+  showCommands();
+}
+
+function showCommands() {
+  const commands = readCommands(catalogue, locale());
+  composer.setCommands(commands);
+  byId("starters").replaceChildren(...commands.slice(0, 4).map(({ name, description, fields }) =>
+    el("li", {}, el("button", { type: "button", onclick: () => composer.write(`/${name}${fields.length ? " " : ""}`) }, el("b", {}, `/${name}`), el("span", {}, description)))));
+}
+
+function heading() {
+  byId("heading").textContent = entry.title || say("untitled");
+  document.title = entry.title ? `${entry.title} · Runbell` : "Runbell";
+  sidebar.draw(storage.conversations(), entry.id);
+}
+
+function fresh() {
+  return { id: storage.newId(), channel: "web", title: "", at: new Date().toISOString() };
+}
+
+function drop(dropped) {
+  storage.dropConversation(dropped.id);
+  if (dropped.id === entry.id) open(storage.conversations()[0] ?? fresh());
+  else heading();
+}
+
+/** The conversation that the address names, else the latest one, else a new one. */
+function addressed() {
+  const query = new URLSearchParams(location.search);
+  const id = query.get("conversation");
+  const known = storage.conversations();
+  if (!id) return known[0] ?? fresh();
+  return known.find((each) => each.id === id) ?? { ...fresh(), id, channel: query.get("channel") ?? "web" };
+}
+
+function choosers() {
+  const theme = byId("theme");
+  const language = byId("language");
+  theme.value = storage.readTheme();
+  language.value = storage.read("language", "auto");
+  theme.addEventListener("change", () => {
+    if (theme.value === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme.value;
+    storage.writeTheme(theme.value);
+  });
+  language.addEventListener("change", () => {
+    storage.write("language", language.value);
+    translate(language.value);
+    timeline.renew();
+    heading();
+    if (catalogue) showCommands();
+    status.show(connection.state, connection.retryAt);
+  });
+}
+
+function translate(choice) {
+  setLanguage(choice);
+  fill(document);
+}
+
+function start() {
+  translate(storage.read("language", "auto"));
+  choosers();
+  byId("new").addEventListener("click", () => (open(fresh()), sidebar.close(), byId("box").focus()));
+  addEventListener("popstate", () => open(addressed(), { record: null }));
+  addEventListener("online", () => connection.retry());
+  addEventListener("offline", () => connection.open());
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && connection.retry());
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
+    if (event.key === "/" && !isTyping) byId("box").focus(); // the key itself then goes into the box
+  });
+  setInterval(() => connection.state === "ready" && resend(RESEND_MS), RESEND_MS);
+  open(addressed(), { record: "replaceState" });
+  byId("box").focus({ preventScroll: true });
+}
+
+start();

@@ -1,0 +1,84 @@
+"""The chat page as a person uses it: a page object for tests of any level."""
+
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+
+@dataclass(frozen=True)
+class SeenOp:
+    """One op of the strip."""
+
+    name: str
+    state: str
+    time: str
+
+
+class Chat:
+    """The page in one browser tab. Locators wait by themselves; `timeout_ms` is the patience with answers."""
+
+    def __init__(self, page: Page, *, timeout_ms: float = 10_000) -> None:
+        self.page = page
+        self.timeout_ms = timeout_ms
+        self.box = page.locator("#box")
+        self.send_button = page.locator("#send")
+        self.turns = page.locator("#timeline > .turn")
+        self.answers = page.locator(".by-bell:not(.streaming)")
+        self.streaming = page.locator(".by-bell.streaming")
+        self.said_by_user = page.locator(".by-user")
+        self.suggestions = page.locator("#suggestions [role=option]")
+        self.banner = page.locator("#banner")
+        self.notices = page.locator("#notices .notice")
+        self.conversations = page.locator("#conversations a")
+
+    def open(self, url: str) -> "Chat":
+        """Open the page (a one-time link, or its plain address) and wait until it is connected."""
+        self.page.goto(url)
+        self.wait_state("ready")
+        return self
+
+    def wait_state(self, state: str) -> None:
+        """Wait for a state of the connection: connecting, ready, waiting, offline, locked."""
+        expect(self.page.locator("#pill")).to_have_attribute("data-state", state, timeout=self.timeout_ms)
+
+    def say(self, text: str) -> Locator:
+        """Type a text, press Enter, and return its turn."""
+        before = self.said_by_user.count()
+        self.box.fill(text)
+        self.box.press("Escape")
+        self.box.press("Enter")
+        expect(self.said_by_user).to_have_count(before + 1, timeout=self.timeout_ms)
+        return self.turns.filter(has=self.said_by_user).last
+
+    def wait_token(self) -> str:
+        """Wait until tokens appear, and return the text so far."""
+        self.streaming.first.wait_for(timeout=self.timeout_ms)
+        return self.streaming.first.inner_text()
+
+    def wait_answer(self, turn: Locator | None = None) -> str:
+        """Wait for the whole answer of a turn (the last one by default), and return its text."""
+        answer = (turn or self.turns.last).locator(".by-bell:not(.streaming) .prose").last
+        answer.wait_for(timeout=self.timeout_ms)
+        return answer.inner_text()
+
+    def ops(self, turn: Locator | None = None) -> list[SeenOp]:
+        """Return the ops of a turn as they are shown now."""
+        items = (turn or self.turns.last).locator(".op")
+        script = "nodes => nodes.map(n => [n.dataset.op, n.dataset.state, n.querySelector('.ms').textContent])"
+        return [SeenOp(*fact) for fact in items.evaluate_all(script)]
+
+    def wait_op(self, name: str, state: str, turn: Locator | None = None) -> None:
+        """Wait until an op of a turn is in a state."""
+        op = (turn or self.turns.last).locator(f'.op[data-op="{name}"]')
+        expect(op).to_have_attribute("data-state", state, timeout=self.timeout_ms)
+
+    def run_link(self, turn: Locator | None = None) -> str:
+        """Return the address of a turn's run in the Dagster UI."""
+        link = (turn or self.turns.last).locator(".run-link")
+        link.wait_for(timeout=self.timeout_ms)
+        return link.get_attribute("href") or ""
+
+    def new_conversation(self) -> None:
+        """Begin another conversation."""
+        self.page.locator("#new").click()
+        self.wait_state("ready")
