@@ -1,0 +1,41 @@
+"""What must be right before anything starts; everything that is wrong is told at once."""
+
+import shutil
+from collections.abc import Iterable
+
+from integrations.errors import Misconfigured
+from orchestration.supervise.home import Home
+from orchestration.supervise.ports import require_free
+from orchestration.supervise.spec import Spec, Step
+
+NEEDED_MB = 500
+
+
+def problems(plan: Iterable[Spec | Step], home: Home) -> list[str]:
+    """Return what stands in the way of a start, each with what to do; empty when nothing does."""
+    found: list[str] = []
+    taken: dict[int, str] = {}
+    for what in plan:
+        setting = what.port_setting if isinstance(what, Spec) else None
+        if setting is None:
+            continue
+        if setting.port in taken:
+            found.append(
+                f"{what.name} and {taken[setting.port]} are both set to port {setting.port}: change {setting.env}."
+            )
+        taken[setting.port] = what.name
+        try:
+            require_free(setting)
+        except Misconfigured as error:
+            found.append(str(error))
+    return [*found, *_disk(home)]
+
+
+def _disk(home: Home) -> list[str]:
+    free = shutil.disk_usage(home.path).free // 1_000_000
+    if free >= NEEDED_MB:
+        return []
+    return [
+        f"The disk of {home.path} is full: {free} MB are free, {NEEDED_MB} MB are needed. Free some, or set "
+        "RUNBELL_HOME to a folder on another disk."
+    ]
