@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 TRUST_LIMIT = 0.3
 """Above this share of unknown tokens an embedder's vector says nothing (MiniLM on Chinese)."""
+DOUBT_FROM = 0.15
+"""From this share of unknown tokens on the vector counts less and less; an emoji or two stay below."""
 LEXICAL_BONUS = 0.15
 """What a perfect lexical match adds to a cosine."""
 FREE_TEXT = 0.30
@@ -51,11 +53,12 @@ def fuse(
     """Return per text one score, 0 to 1, from its cosine and its lexical score.
 
     `unknown_share` is the query's, or per text the larger of the query's and the text's (better: a vector of
-    a text that the embedder can't read is worth as little). Above TRUST_LIMIT only the lexical score counts.
+    a text that the embedder can't read is worth as little). Up to DOUBT_FROM the vector counts fully, above
+    TRUST_LIMIT not at all.
     """
     shares = [unknown_share] * len(lexical_scores) if isinstance(unknown_share, float | int) else unknown_share
     return [
-        lexical if share > TRUST_LIMIT else min(1.0, max(0.0, vector) + LEXICAL_BONUS * lexical)
+        _fused(vector, lexical, min(1.0, max(0.0, (TRUST_LIMIT - share) / (TRUST_LIMIT - DOUBT_FROM))))
         for vector, lexical, share in zip(vector_scores, lexical_scores, shares, strict=True)
     ]
 
@@ -72,6 +75,31 @@ def features(text: str) -> dict[str, float]:
     for word in _WORD.findall(_HAN.sub(" ", plain)):
         found[_stem(word)] = 0.1 if word in _COMMON else 1.0
     return found
+
+
+def distinctive(text: str) -> list[str]:
+    """Return the words, and Chinese pairs, that say most about a text, longest first: for a literal search."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    pairs = [run[start : start + 2] for run in _HAN.findall(plain) for start in range(max(1, len(run) - 1))]
+    words = [word for word in _WORD.findall(_HAN.sub(" ", plain)) if len(word) > 2]
+    return sorted(
+        {_stem(each) for each in (*pairs, *words) if each not in _COMMON}, key=lambda each: (-len(each), each)
+    )
+
+
+def cosines(vector: Sequence[float], others: Sequence[Sequence[float]]) -> list[float]:
+    """Return the cosine of the angle between a vector and each of the others; 0 where one has no length."""
+    import numpy as np
+
+    if not others:
+        return []
+    one, many = np.asarray(vector, np.float64), np.asarray(others, np.float64)
+    lengths = np.linalg.norm(many, axis=1) * np.linalg.norm(one)
+    return np.divide(many @ one, lengths, out=np.zeros(len(others)), where=lengths > 0).tolist()
+
+
+def _fused(vector: float, lexical: float, trust: float) -> float:
+    return trust * min(1.0, max(0.0, vector) + LEXICAL_BONUS * lexical) + (1 - trust) * lexical
 
 
 def _likeness(wanted: dict[str, float], found: dict[str, float], rarity: dict[str, float]) -> float:
