@@ -6,11 +6,12 @@ order, the required ones first; a text argument that comes last takes the rest o
 only where the argument exists. Never raises, and takes time in proportion to the text.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from orchestration.commands.binding import Problem, bind
+from orchestration.commands.binding import Problem, bind, bind_values
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.language import Language, language_of, pick
 from orchestration.commands.spec import CommandSpec, Frozen
@@ -39,10 +40,20 @@ def parse(text: str, catalogue: Catalogue) -> Parsed:
     word, start, end = head
     spec = catalogue.find(word)
     if spec is None:
-        problem = _unknown(word, start, end, catalogue, language)
-        return Parsed(kind="command", command=word, errors=(problem,), language=language)
+        return unknown(word, catalogue, language, start=start, end=end)
     args, problems = bind(spec, text, Tokens(text).words(end), language)
     return Parsed(kind=kind_of(spec), command=spec.name, args=args, errors=tuple(problems), language=language)
+
+
+def parse_structured(
+    command: str, args: Mapping[str, object], catalogue: Catalogue, language: Language = "en"
+) -> Parsed:
+    """Return what a structured command (a card, a form, `POST /v1/runs`) asks for, checked like a typed one."""
+    spec = catalogue.find(command)
+    if spec is None:
+        return unknown(command, catalogue, language)
+    checked, problems = bind_values(spec, args, language)
+    return Parsed(kind=kind_of(spec), command=spec.name, args=checked, errors=tuple(problems), language=language)
 
 
 def kind_of(spec: CommandSpec) -> Kind:
@@ -50,14 +61,16 @@ def kind_of(spec: CommandSpec) -> Kind:
     return "command" if spec.location else "control"
 
 
-def _unknown(word: str, start: int, end: int, catalogue: Catalogue, language: Language) -> Problem:
-    near = catalogue.nearest(word)
+def unknown(word: str, catalogue: Catalogue, language: Language, *, start: int = 0, end: int = 0) -> Parsed:
+    """Return what to say to a command that there is not."""
+    shown, near = word[:64], catalogue.nearest(word)
     hint = pick(language, f" Did you mean /{near}?", f"你是想输入 /{near} 吗？") if near else ""
-    return Problem(
-        message=pick(language, f"There is no command /{word[:64]}.{hint}", f"没有命令 /{word[:64]}。{hint}"),
-        word=word[:64],
+    problem = Problem(
+        message=pick(language, f"There is no command /{shown}.{hint}", f"没有命令 /{shown}。{hint}"),
+        word=shown,
         start=start,
         end=end,
         suggestion=near,
         expected=pick(language, "a command from /help", "/帮助 中列出的命令"),
     )
+    return Parsed(kind="command", command=word, errors=(problem,), language=language)

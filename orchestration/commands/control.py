@@ -1,0 +1,264 @@
+"""Control commands: answered on the spot, without a run and without the model. See `vocabulary.py` for their words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from integrations.database import Database, QueuedRun
+from integrations.errors import TemporaryError
+from integrations.memory.values import Scope
+from integrations.messages import Address, MessageStatus, Principal
+from integrations.settings import Settings
+from orchestration.commands import help as helping
+from orchestration.commands.catalogue import Catalogue
+from orchestration.commands.language import Language, pick
+from orchestration.commands.vocabulary import yes_or_no
+
+ASSISTANT = "assistant"
+LEAST_PREFIX = 4
+MOST_RUNS = 10
+_MARKS = {
+    MessageStatus.RECEIVED: "…",
+    MessageStatus.RUNNING: "▶",
+    MessageStatus.WAITING: "⏸",
+    MessageStatus.ANSWERED: "✅",
+    MessageStatus.FAILED: "❌",
+    MessageStatus.DEAD: "❌",
+}
+
+
+class Forgetful(Protocol):
+    """The part of memory that `/forget` needs."""
+
+    def forget(self, scope: Scope) -> int:
+        """Remove everything within the scope and return how much it was."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, where, and in which language."""
+
+    principal: Principal
+    address: Address
+    account: str
+    direct: bool
+    language: Language
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may see and stop what others run."""
+        return "admin" in self.principal.roles
+
+    def say(self, english: str, chinese: str) -> str:
+        """Return the wording in their language."""
+        return pick(self.language, english, chinese)
+
+
+class Controls:
+    """Answers control commands. Thread-safe; blocks on the database only."""
+
+    def __init__(
+        self, database: Database, settings: Settings, memory: Forgetful | None, catalogue: Callable[[], Catalogue]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._memory = memory
+        self._catalogue = catalogue
+
+    def answer(self, name: str, args: Mapping[str, object], asker: Asker) -> str:
+        """Return the answer, as Markdown, of the control command called `name`."""
+        word = str(next(iter(args.values()), "")).strip()
+        match name:
+            case "help":
+                return self.help(word, asker)
+            case "status":
+                return self.status(asker)
+            case "runs":
+                return self.runs(asker)
+            case "cancel":
+                return self.cancel(word, asker)
+            case "whoami":
+                return self.whoami(asker)
+            case _:
+                return self.forget(word, asker)
+
+    def help(self, name: str, asker: Asker) -> str:
+        """Explain all commands, or one."""
+        catalogue = self._catalogue()
+        if not name:
+            return helping.overview(catalogue, asker.language)
+        word = name.lstrip("/／").split(maxsplit=1)[0] if name.strip("/／ ") else ""
+        if spec := catalogue.find(word):
+            return helping.details(spec, asker.language)
+        near = catalogue.nearest(word)
+        hint = asker.say(f" Did you mean `/help {near}`?", f"你是想看 `/帮助 {near}` 吗？") if near else ""
+        return asker.say(f"There is no command {word[:64]!r}.{hint}", f"没有命令“{word[:64]}”。{hint}")
+
+    def status(self, asker: Asker) -> str:
+        """Tell what the asker's runs do now, and how busy the workers are; others' runs are counted, not shown."""
+        runs = self._database.runs.latest(tenant=asker.principal.tenant, unfinished=True, limit=1000)
+        shown = [run for run in runs if self._may_see(run, asker)]
+        lines = [asker.say("**Running now**", "**正在运行**")]
+        lines += [self._run_line(run, asker) for run in shown[:MOST_RUNS]] or [asker.say("Nothing.", "没有。")]
+        others = len(runs) - min(len(shown), MOST_RUNS)
+        if others:
+            lines.append(asker.say(f"… and {others} more.", f"……另有 {others} 个。"))
+        return "\n".join([*lines, "", *self._workers(runs, asker)])
+
+    def runs(self, asker: Asker) -> str:
+        """List the asker's last runs, each with its page in the Dagster UI."""
+        principal = asker.principal
+        runs = self._database.runs.latest(tenant=principal.tenant, principal_id=principal.id, limit=MOST_RUNS)
+        if not runs:
+            return asker.say("You have started nothing yet. `/help` shows what there is.", "你还没有运行过任何任务。")
+        return "\n".join(
+            [asker.say("**Your last runs**", "**你最近的运行**"), *(self._run_line(run, asker) for run in runs)]
+        )
+
+    def cancel(self, word: str, asker: Asker) -> str:
+        """Ask for the end of the asker's run in this conversation, or of the one whose id begins with `word`."""
+        found = self._find(word, asker) if word else self._here(asker)
+        if isinstance(found, str):
+            return found
+        if not self._database.runs.request_cancel(found.run_id):
+            return asker.say("That run has ended already.", "该运行已经结束。")
+        return asker.say(
+            f"⏹ Cancelling {found.job}: [{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
+            f"⏹ 正在取消 {found.job}：[{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
+        )
+
+    def whoami(self, asker: Asker) -> str:
+        """Tell the asker how they are known here."""
+        who, where = asker.principal, asker.address
+        roles = ", ".join(who.roles)
+        return asker.say(
+            f"You are **{who.name}** (`{who.id}`), roles: {roles}.\n"
+            f"Account `{asker.account}` on {where.channel}, conversation `{where.conversation}`, "
+            f"tenant `{who.tenant}`.",
+            f"你是 **{who.name}**（`{who.id}`），角色：{roles}。\n"
+            f"账号 `{asker.account}`，渠道 {where.channel}，会话 `{where.conversation}`，租户 `{who.tenant}`。",
+        )
+
+    def forget(self, word: str, asker: Asker) -> str:
+        """Remove the transcript and the recollections of this scope, once confirmed."""
+        if not asker.direct and not asker.is_admin:
+            return asker.say(
+                "In a group only an administrator may make me forget, since it is everybody's conversation.",
+                "群聊属于所有人，只有管理员可以让我忘记。",
+            )
+        if yes_or_no(word) is not True:
+            return _what_would_go(asker)
+        if self._memory is None or self._is_answering(asker):
+            return asker.say(
+                "I can't forget just now: memory is not connected, or a message is still being answered and would be "
+                "remembered afterwards. Nothing was removed; say it again in a moment, or `/cancel` first.",
+                "现在无法忘记：记忆未连接，或有消息仍在回答中。没有删除任何内容；请稍后再试，或先 `/取消`。",
+            )
+        try:
+            recollections = self._memory.forget(scope_of(asker))
+        except TemporaryError as error:
+            return asker.say(
+                f"I could not reach my memory, so nothing was removed ({error}). Please say it again later.",
+                f"无法连接记忆，没有删除任何内容（{error}）。请稍后再试。",
+            )
+        mine = asker.principal.id if asker.direct else None
+        entries = self._database.transcript.forget(asker.address, principal_id=mine)
+        return asker.say(
+            f"🧹 Forgotten: {entries} lines of transcript and {recollections} recollections. "
+            "Runs stay in the Dagster UI until their retention ends.",
+            f"🧹 已忘记：{entries} 条对话记录和 {recollections} 条记忆。运行记录在保留期内仍可在 Dagster 中查看。",
+        )
+
+    def _is_answering(self, asker: Asker) -> bool:
+        """Whether a message of this scope is under way, whose answer would be written after the forgetting."""
+        here = self._database.inbox.unfinished(asker.address, limit=2)
+        runs = self._database.runs.latest(
+            tenant=asker.principal.tenant, principal_id=asker.principal.id, unfinished=True, limit=100
+        )
+        return len(here) > 1 or any(run.job == ASSISTANT for run in runs)
+
+    def _may_see(self, run: QueuedRun, asker: Asker) -> bool:
+        return asker.is_admin or run.principal_id == asker.principal.id
+
+    def _run_line(self, run: QueuedRun, asker: Asker) -> str:
+        link = f"[{run.run_id[:8]}]({self._settings.run_url(run.run_id)})"
+        at = run.created_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        asked = asker.say(", cancel asked for", "，已请求取消") if run.cancel_requested else ""
+        return f"- {self._mark(run)} {run.job} {link} · {at}{asked}"
+
+    def _mark(self, run: QueuedRun) -> str:
+        if run.state != "finished":
+            return {"running": "▶", "parked": "⏸"}.get(run.state, "…")
+        view = self._database.inbox.get(run.message_id) if run.message_id else None
+        return _MARKS[view.status] if view else "•"
+
+    def _workers(self, runs: list[QueuedRun], asker: Asker) -> list[str]:
+        waiting = sum(run.state == "queued" for run in runs)
+        live = self._database.workers.live()
+        if not live:
+            return [
+                asker.say(
+                    "⚠️ No worker is alive: nothing will run until `runbell up`.",
+                    "⚠️ 没有存活的工作进程：请运行 `runbell up`。",
+                )
+            ]
+        lines = [asker.say("**Workers**", "**工作进程**")]
+        lines += [f"- {w.location}: {w.busy}/{w.threads} · pid {w.pid} · {w.state}" for w in live]
+        return [*lines, asker.say(f"Queue: {waiting} waiting", f"队列：{waiting} 个等待中")]
+
+    def _here(self, asker: Asker) -> QueuedRun | str:
+        runs = self._database.runs.running_in(asker.address)
+        mine = [run for run in runs if run.principal_id == asker.principal.id] or runs
+        if not mine:
+            return asker.say(
+                "Nothing runs in this conversation. `/runs` lists your runs; `/cancel ID` ends one.",
+                "本会话没有正在运行的任务。`/运行` 列出你的运行，`/取消 ID` 可取消其中一个。",
+            )
+        if not self._may_see(mine[0], asker):
+            return asker.say(
+                "What runs here is somebody else's; only they or an administrator may cancel it.",
+                "这里运行的任务属于他人，只有本人或管理员可以取消。",
+            )
+        return mine[0]
+
+    def _find(self, word: str, asker: Asker) -> QueuedRun | str:
+        prefix = word.strip("` ").rsplit("/", 1)[-1].lower()
+        if len(prefix) < LEAST_PREFIX:
+            return asker.say(
+                f"Give at least {LEAST_PREFIX} characters of the run's id; `/runs` shows them.",
+                f"请至少输入运行 ID 的前 {LEAST_PREFIX} 个字符；`/运行` 可查看。",
+            )
+        tenant, owner = asker.principal.tenant, None if asker.is_admin else asker.principal.id
+        latest = self._database.runs.latest(tenant=tenant, principal_id=owner, limit=1000)
+        found = [run for run in latest if run.run_id.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            return asker.say(
+                f"You have no run whose id begins with `{prefix[:40]}`. `/runs` lists yours.",
+                f"你没有 ID 以 `{prefix[:40]}` 开头的运行。`/运行` 可查看。",
+            )
+        ids = ", ".join(f"`{run.run_id[:13]}`" for run in found[:5])
+        return asker.say(f"Several runs begin so: {ids}. Give more of the id.", f"有多个匹配：{ids}。请输入更多字符。")
+
+
+def scope_of(asker: Asker) -> Scope:
+    """Return whose memory this conversation has: the person's where direct, else the group's own."""
+    if asker.direct:
+        return Scope.principal(asker.principal.tenant, asker.principal.id)
+    return Scope.conversation(asker.principal.tenant, asker.address.channel, asker.address.conversation)
+
+
+def _what_would_go(asker: Asker) -> str:
+    if asker.direct:
+        return asker.say(
+            "This removes all that was said in your direct conversations with me, and all I remember of you. "
+            "It can't be undone. To do it, write `/forget yes`.",
+            "这会删除你与我所有私聊的记录，以及我记得的关于你的一切，且无法恢复。确认请输入 `/忘记 是`。",
+        )
+    return asker.say(
+        "This removes the transcript of this group and all I remember of it. It can't be undone. "
+        "To do it, write `/forget yes`.",
+        "这会删除本群的对话记录和记忆，且无法恢复。确认请输入 `/忘记 是`。",
+    )

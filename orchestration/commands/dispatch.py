@@ -1,0 +1,232 @@
+"""Routes one claimed message: answers it on the spot, or starts its run. Never asks a model.
+
+Whatever happens here is one transaction that also settles or starts the message, so that a crash before it
+leaves the message to the next worker and a crash after it changes nothing.
+"""
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+
+from integrations.database import ClaimedMessage, Database, NewRun, Proposal, RunClaim
+from integrations.errors import Forbidden, NotFound
+from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
+from integrations.settings import Settings
+from orchestration.commands.binding import Problem, bind_values
+from orchestration.commands.catalogue import Catalogue
+from orchestration.commands.control import ASSISTANT, Asker, Controls, Forgetful
+from orchestration.commands.help import explain
+from orchestration.commands.language import language_of, pick
+from orchestration.commands.parse import Parsed, parse, parse_structured
+from orchestration.commands.proposals import decision, names_another
+from orchestration.commands.publishing import CurrentCatalogue
+from orchestration.commands.spec import CommandSpec
+from orchestration.commands.vocabulary import CONTROL_WORDS
+
+log = logging.getLogger(__name__)
+
+CORE = "core"
+
+
+class Dispatcher:
+    """Decides what becomes of a message. Called from many threads at once; blocks on the database only.
+
+    `location` and `worker` are those of the calling worker: a run of its own location is returned already
+    claimed by it; any other is left in the queue for its location's workers.
+    """
+
+    words = CONTROL_WORDS
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        location: str = CORE,
+        worker: str | None = None,
+        memory: Forgetful | None = None,
+    ) -> None:
+        self._database = database
+        self._location = location
+        self._worker = worker
+        self._lease_s = settings.workers.lease_s
+        self._catalogue = CurrentCatalogue(database)
+        self._controls = Controls(database, settings, memory, self._catalogue)
+
+    def __call__(self, claimed: ClaimedMessage, *, worker: str | None = None) -> RunClaim | None:
+        """Answer the message, or start its run and return the claim if this worker shall execute it.
+
+        Raises `LeaseLost` where another worker has taken the message, `Unavailable` without the database.
+        """
+        message = claimed.message
+        try:
+            principal = self._principal_of(message)
+        except Forbidden:
+            self._refuse(claimed)
+            return None
+        turn = _Turn(claimed, principal, worker or self._worker)
+        return self._dispatch(turn, self._parse(message))
+
+    def _dispatch(self, turn: "_Turn", parsed: Parsed) -> RunClaim | None:
+        if parsed.kind == "free":
+            return self._free(turn)
+        spec = self._catalogue().find(parsed.command or "")
+        if parsed.errors or spec is None:
+            text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
+            self._settle(turn, text, failed=turn.message.command is not None)
+            return None
+        if parsed.kind == "control":
+            self._settle(turn, self._controls.answer(spec.name, parsed.args, turn.asker))
+            return None
+        return self._start_command(turn, spec, parsed.args)
+
+    def _parse(self, message: InboundMessage) -> Parsed:
+        parsed = _parse(message, self._catalogue())
+        if parsed.kind == "command" and parsed.errors:
+            # The command may be newer than the catalogue that is at hand.
+            parsed = _parse(message, self._catalogue(afresh=True))
+        return parsed
+
+    def _free(self, turn: "_Turn") -> RunClaim | None:
+        message, say = turn.message, turn.asker.say
+        proposal = self._database.proposals.open(message.address, turn.principal.id)
+        if proposal is not None:
+            view = self._database.inbox.get(turn.claimed.message_id)
+            answer = decision(message.text, proposal, view.receipt.accepted_at if view else None)
+            if answer is not None:
+                return self._decide(turn, proposal, agreed=answer)
+        if names_another(message.text, proposal):
+            self._settle(turn, say("That question no longer waits; ask again.", "该提议已失效，请重新提出。"))
+            return None
+        if not message.text.strip() and not message.attachments:
+            self._settle(turn, say("Your message is empty. `/help` shows what I can do.", "消息是空的。"))
+            return None
+        config: dict[str, object] = {"message_id": turn.claimed.message_id}
+        run_config: dict[str, object] = {"ops": {"receive": {"config": config}}}
+        return self._start(turn, NewRun(CORE, ASSISTANT, run_config, turn.tags(ASSISTANT)))
+
+    def _decide(self, turn: "_Turn", proposal: Proposal, *, agreed: bool) -> RunClaim | None:
+        """Carry out exactly what was shown, or nothing. The proposal closes in the same transaction."""
+        say = turn.asker.say
+        try:
+            if not agreed:
+                self._settle(turn, say("All right, nothing was run.", "好的，没有运行任何东西。"), proposal=proposal.id)
+                return None
+            spec = self._catalogue(afresh=True).find(proposal.command)
+            problems = bind_values(spec, proposal.args, turn.asker.language)[1] if spec else [_GONE]
+            if spec is None or problems:
+                # The code changed between the question and the yes.
+                text = explain("", problems, spec, turn.asker.language)
+                self._settle(turn, text, failed=True, proposal=proposal.id)
+                return None
+            return self._start_command(turn, spec, proposal.args, proposal=proposal.id)
+        except NotFound:
+            self._settle(turn, say("That was decided already.", "这个提议已经处理过了。"))
+            return None
+
+    def _start_command(
+        self, turn: "_Turn", spec: CommandSpec, args: dict[str, object], proposal: str | None = None
+    ) -> RunClaim | None:
+        run = NewRun(spec.location, spec.job, spec.run_config_for(args), turn.tags(spec.name))
+        return self._start(turn, run, proposal)
+
+    def _start(self, turn: "_Turn", run: NewRun, proposal: str | None = None) -> RunClaim | None:
+        worker = turn.worker if run.location == self._location else None
+        log.info(
+            "run requested",
+            extra={"message_id": turn.claimed.message_id, "location": run.location, "job": run.job},
+        )
+        return self._database.inbox.start(
+            turn.claimed,
+            run,
+            principal_id=turn.principal.id,
+            worker=worker,
+            lease_s=self._lease_s,
+            proposal=proposal,
+        )
+
+    def _settle(
+        self,
+        turn: "_Turn",
+        text: str,
+        *,
+        failed: bool = False,
+        proposal: str | None = None,
+    ) -> None:
+        reply = OutboundMessage(address=turn.message.address, text=text)
+        status = MessageStatus.FAILED if failed else MessageStatus.ANSWERED
+        self._database.inbox.settle(
+            turn.claimed, [reply], principal_id=turn.principal.id, status=status, proposal=proposal
+        )
+
+    def _principal_of(self, message: InboundMessage) -> Principal:
+        address = message.address
+        return self._database.principals.resolve(
+            address.tenant, address.channel, message.account, name=message.account_name
+        )
+
+    def _refuse(self, claimed: ClaimedMessage) -> None:
+        language = language_of(claimed.message.text)
+        text = pick(
+            language,
+            "Sorry, this account may not use Runbell. An administrator can enable it.",
+            "抱歉，此账号无权使用 Runbell，请联系管理员启用。",
+        )
+        reply = OutboundMessage(address=claimed.message.address, text=text)
+        # The utterance is nobody's that we know; it must not open anybody's conversation.
+        self._database.inbox.settle(claimed, [reply], principal_id="", status=MessageStatus.FAILED)
+
+
+class _Turn:
+    """One message with what was found out about it."""
+
+    def __init__(self, claimed: ClaimedMessage, principal: Principal, worker: str | None) -> None:
+        self.claimed = claimed
+        self.message = claimed.message
+        self.principal = principal
+        self.worker = worker
+        self.asker = Asker(
+            principal=principal,
+            address=claimed.message.address,
+            account=claimed.message.account,
+            direct=claimed.message.direct,
+            language=language_of(claimed.message.text),
+        )
+
+    def tags(self, command: str) -> dict[str, str]:
+        """Return the run's tags; none of them comes from the text of a message."""
+        address = self.message.address
+        tags = {
+            "runbell/message": self.claimed.message_id,
+            "runbell/conversation": address.conversation,
+            "runbell/channel": address.channel,
+            "runbell/principal": self.principal.id,
+            "runbell/tenant": address.tenant,
+            "runbell/trigger": "rest" if address.channel == "rest" else "message",
+            "runbell/version": VERSION,
+            "runbell/command": command,
+        }
+        if trace_id := _trace_id(self.message.traceparent):
+            tags["runbell/trace_id"] = trace_id
+        return tags
+
+
+def _parse(message: InboundMessage, catalogue: Catalogue) -> Parsed:
+    if message.command:
+        return parse_structured(message.command, message.args, catalogue, language_of(message.text))
+    return parse(message.text, catalogue)
+
+
+def _trace_id(traceparent: str | None) -> str | None:
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
+
+
+def _version() -> str:
+    try:
+        return version("runbell")
+    except PackageNotFoundError:
+        return "development"
+
+
+VERSION = _version()
+_GONE = Problem(message="⚠️ This command no longer exists. / 该命令已不存在。")
