@@ -1,5 +1,6 @@
 """The outbox: enqueue, lease, record. What is enqueued reaches its channel in order per conversation."""
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
@@ -78,7 +79,12 @@ class Outbox(Store):
         address = message.address
         with self._transaction() as connection:
             in_turn(connection, address.tenant, address.channel, address.conversation)
-            return enqueue(connection, message, key) is not None
+            entry_id = enqueue(connection, message, key)
+            if entry_id is not None:
+                # No message ends here, but those who watch the conversation want to know.
+                told = {**address.model_dump(), "message_id": None, "status": None, "transcript_id": entry_id}
+                notify(connection, "runbell_settled", json.dumps(told))
+        return entry_id is not None
 
     def lease(
         self,
