@@ -1,0 +1,103 @@
+"""The outbox's way out: lease what waits for our channels, send it, record how that ended.
+
+Leases keep the order within a conversation. A message whose sender died is sent again only on channels that can
+repeat harmlessly; elsewhere nobody can tell whether it arrived, so it is recorded as `unknown`.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+
+from integrations.channels import Channel
+from integrations.database import Database, OutboxItem
+from integrations.errors import PermanentError, TemporaryError
+from integrations.gateway.hub import Hub
+from integrations.gateway.metrics import DELIVERIES
+from integrations.messages import Delivery
+from integrations.telemetry import span
+
+logger = logging.getLogger(__name__)
+AT_ONCE = 50
+LEASE_SECONDS = 60.0
+SEND_SECONDS = 45.0
+POLL_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 900.0
+
+
+class Deliveries:
+    """One loop per channel, so that a slow network delays nobody else's answers."""
+
+    def __init__(self, database: Database, hub: Hub, channels: Mapping[str, Channel], worker: str) -> None:
+        self._outbox = database.outbox
+        self._hub = hub
+        self._channels = channels
+        self._worker = worker
+        self._recover_at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Deliver for all channels until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for channel in self._channels.values():
+                group.create_task(self._serve(channel), name=f"deliver {channel.name}")
+
+    async def _serve(self, channel: Channel) -> None:
+        wake = self._hub.outbox[channel.name]
+        while True:
+            wake.clear()
+            try:
+                items = await self._take(channel)
+                await asyncio.gather(*(self._deliver(channel, item) for item in items))
+            except TemporaryError as error:
+                logger.warning("the outbox can't be read now", extra={"channel": channel.name, "error": str(error)})
+                await asyncio.sleep(error.after)
+                continue
+            except Exception:
+                logger.exception("delivering failed", extra={"channel": channel.name})
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            if len(items) < AT_ONCE:
+                await _wait(wake)
+
+    async def _take(self, channel: Channel) -> list[OutboxItem]:
+        name = channel.name
+        items = await asyncio.to_thread(self._outbox.lease, [name], self._worker, limit=AT_ONCE, lease_s=LEASE_SECONDS)
+        if time.monotonic() > self._recover_at.get(name, 0.0):
+            self._recover_at[name] = time.monotonic() + LEASE_SECONDS / 4
+            await asyncio.to_thread(self._outbox.recover, [name], repeatable=[name] if channel.repeatable else [])
+        return items
+
+    async def _deliver(self, channel: Channel, item: OutboxItem) -> None:
+        retry_after_s: float | None = None
+        try:
+            with span(
+                "deliver", traceparent=item.traceparent, channel=channel.name, message_id=item.message.message_id
+            ):
+                async with asyncio.timeout(SEND_SECONDS):
+                    delivery = await channel.send(item.message)
+        except TemporaryError as error:
+            retry_after_s = _pause(item.attempts, error.after)
+            delivery = Delivery(state="failed", error=str(error))
+        except PermanentError as error:
+            delivery = Delivery(state="failed", error=str(error))
+        except Exception as error:
+            # It may have arrived, so it must not be sent again blindly.
+            logger.exception("sending ended in an unforeseen way", extra={"channel": channel.name, "item": item.id})
+            delivery = Delivery(state="unknown", error=f"{type(error).__name__}: {error}")
+        await asyncio.to_thread(self._outbox.record, item, delivery, retry_after_s=retry_after_s)
+        DELIVERIES.labels(channel.name, delivery.state).inc()
+
+
+def _pause(attempts: int, asked: float) -> float:
+    """Return seconds until the next attempt: doubling, with jitter, and never less than was asked for."""
+    doubled: float = min(2.0**attempts, LONGEST_PAUSE_SECONDS)
+    return max(asked, doubled * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+
+
+async def _wait(wake: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+            await wake.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,105 @@
+"""The outermost layer: ids for every request, size limits, safe headers, counting. Plain ASGI, since it is hot."""
+
+import logging
+import re
+import secrets
+import time
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from integrations.errors import InvalidInput
+from integrations.gateway import problems
+from integrations.gateway.metrics import REQUEST_SECONDS, REQUESTS
+from integrations.telemetry import new_traceparent, trace_id_of
+
+logger = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+SAFE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+}
+_SAFE = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        state = _identify(scope, headers)
+        started_at = time.perf_counter()
+        status = 500
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                raw: list[tuple[bytes, bytes]] = message.setdefault("headers", [])
+                raw += [(b"x-request-id", state["request_id"].encode()), *_SAFE]
+                if not any(name == b"cache-control" for name, _ in raw):
+                    raw.append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            if _is_too_large(headers, self._max_body_bytes):
+                response = problems.problem(
+                    Request(scope),
+                    413,
+                    f"The body may have {self._max_body_bytes} bytes at most.",
+                    headers={"Connection": "close"},
+                )
+                await response(scope, receive, send_marked)
+            else:
+                await self._app(scope, receive, send_marked)
+        finally:
+            seconds = time.perf_counter() - started_at
+            _count(scope, status, seconds, state["request_id"])
+
+
+def _identify(scope: Scope, headers: Headers) -> dict[str, str]:
+    """Give the request an id and a trace, the caller's own where they are well-formed."""
+    offered = headers.get("x-request-id", "")
+    traceparent = headers.get("traceparent", "")
+    try:
+        trace_id = trace_id_of(traceparent)
+    except InvalidInput:
+        traceparent = new_traceparent()
+        trace_id = trace_id_of(traceparent)
+    state: dict[str, str] = scope.setdefault("state", {})
+    state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+    state["traceparent"], state["trace_id"] = traceparent, trace_id
+    return state
+
+
+def _is_too_large(headers: Headers, limit: int) -> bool:
+    length = headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and int(length[:20]) > limit
+
+
+def _count(scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    route = getattr(scope.get("route"), "path", "unknown")
+    REQUESTS.labels(route, scope["method"] if route != "unknown" else "any", str(status)).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+    if status >= 500 or seconds > 60:
+        logger.warning(
+            "request failed or took long",
+            extra={"request_id": request_id, "route": route, "status": status, "seconds": round(seconds, 3)},
+        )
+
+
+def set_headers(headers: MutableHeaders, extra: dict[str, str]) -> None:
+    """Add headers to a response, replacing those of the same name."""
+    for name, value in extra.items():
+        headers[name] = value

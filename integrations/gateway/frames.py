@@ -1,0 +1,74 @@
+"""Frames of the chat socket: what clients send, and how entries and snapshots are shown to them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from integrations.database import Entry, MessageView, Snapshot
+from integrations.gateway.schema import Name, Request, Text, file_view
+from integrations.messages import MAX_TEXT
+from integrations.settings import Settings
+
+
+class Hello(Request):
+    """The first frame: who it is, and the largest entry id it has seen."""
+
+    type: Literal["hello"]
+    token: str | None = Field(None, max_length=500)
+    after: int = Field(0, ge=0, le=2**62)
+
+
+class Say(Request):
+    """A message; repeated with the same event id after a lost connection, it counts once."""
+
+    type: Literal["message"]
+    event_id: Name
+    text: Text = Field(min_length=1, max_length=MAX_TEXT)
+
+
+class Ping(Request):
+    """Asks for a pong."""
+
+    type: Literal["ping"]
+
+
+Frame = Hello | Say | Ping
+_frames: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
+
+
+def parse(text: str) -> Frame:
+    """Read a client's frame; raises pydantic's ValidationError."""
+    return _frames.validate_json(text)
+
+
+def entry_frame(entry: Entry, settings: Settings) -> dict[str, Any]:
+    """Show one line of the transcript."""
+    return {
+        "type": "entry",
+        "id": entry.id,
+        "message_id": entry.message_id,
+        "role": entry.role,
+        "text": entry.text,
+        "at": entry.at.isoformat(),
+        "run_id": entry.run_id,
+        "run_url": settings.run_url(entry.run_id) if entry.run_id else None,
+        "attachments": [file_view(attachment).model_dump() for attachment in entry.attachments],
+        "choices": [choice.model_dump() for choice in entry.choices],
+    }
+
+
+def snapshot_frame(view: MessageView, snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
+    """Show how far a message is that has no answer yet."""
+    run_id = snapshot.run_id or view.run_id
+    return {
+        "type": "snapshot",
+        "message_id": view.message_id,
+        "event_id": view.event_id,
+        "text": view.text,
+        "status": view.status.value,
+        "run_id": run_id,
+        "run_url": snapshot.run_url or (settings.run_url(run_id) if run_id else None),
+        "ops": [{"op": op.op, "state": op.state, "ms": op.ms} for op in snapshot.ops],
+        "partial": snapshot.partial,
+        "seq": snapshot.seq,
+    }
