@@ -1,0 +1,71 @@
+"""Models that compute what does not change once: vectors of texts, and what the model is."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from serving.client import Models
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo
+
+INFO_S = 10.0
+"""Seconds for which a changed model may go unnoticed."""
+TEXTS = 512
+LONGEST = 4_000
+V = TypeVar("V")
+
+
+class CachingModels:
+    """Models behind a small cache: recall, retrieval and remember ask for the same message's vector. Thread-safe."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._vectors = _Recent[list[float]]()
+        self._unknown = _Recent[float]()
+        self._info: tuple[float, ModelInfo] | None = None
+
+    def stream(
+        self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
+    ) -> Iterator[ChatChunk]:
+        """Ask the model; never from the cache."""
+        return self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)
+
+    def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
+        """Return one unit vector per text; only new texts are computed, in one call."""
+        return self._vectors.all(texts, lambda new: self._models.embed(new, traceparent=traceparent))
+
+    def unknown_share(self, texts: Sequence[str]) -> list[float]:
+        """Return per text the share of tokens that the embedder does not know."""
+        return self._unknown.all(texts, self._models.unknown_share)
+
+    def describe(self) -> ModelInfo:
+        """Tell what the model is; asked anew after INFO_S, and always after a failure."""
+        known = self._info
+        if known is None or time.monotonic() - known[0] > INFO_S:
+            known = self._info = (time.monotonic(), self._models.describe())
+        return known[1]
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Return how much of the context these messages take."""
+        return self._models.count_tokens(messages)
+
+
+class _Recent(Generic[V]):
+    """Results by text, the latest TEXTS of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, V] = OrderedDict()
+
+    def all(self, texts: Sequence[str], compute: Callable[[list[str]], list[V]]) -> list[V]:
+        with self._lock:
+            known = {text: self._kept[text] for text in texts if text in self._kept}
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        if new:
+            known |= dict(zip(new, compute(new), strict=True))
+            with self._lock:
+                self._kept |= {text: known[text] for text in new if len(text) <= LONGEST}
+                while len(self._kept) > TEXTS:
+                    self._kept.popitem(last=False)
+        return [known[text] for text in texts]

@@ -1,0 +1,55 @@
+"""Op `act`: turn a proposed command into a question that waits for a yes. It carries nothing out itself.
+
+The dispatcher runs the stored proposal, with exactly these arguments, once the same principal says yes.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from integrations.database import Database
+from integrations.errors import NotFound
+from orchestration.commands.help import command_line
+from orchestration.commands.language import Language, pick
+from orchestration.commands.proposals import present
+from orchestration.commands.spec import CommandSpec
+from orchestration.ops.answering.offers import commands_for
+from orchestration.ops.answering.values import Deed, Heard, Thought
+
+
+@dg.op(description="Store a proposed command; it runs only after the asker's yes.")
+def act(context: dg.OpExecutionContext, heard: Heard, thought: Thought, database: dg.ResourceParam[Database]) -> Deed:
+    """Return the text to answer with; for a proposal its exact arguments and two buttons."""
+    if thought.command is None:
+        return Deed(thought.text)
+    spec = spec_of(thought.command, commands_for(database, heard))
+    if thought.questions:
+        return Deed(incomplete(spec, thought.args or {}, thought.questions, heard.language))
+    proposal = database.proposals.put(heard.address, heard.principal_id, spec.name, thought.args or {})
+    context.add_output_metadata({"proposal": proposal.id, "command": spec.name})
+    text, choices = present(spec, thought.args or {}, proposal.id, heard.language)
+    return Deed(text if thought.way == "proposal" else f"{not_sure(heard.language)}\n\n{text}", choices)
+
+
+def spec_of(name: str, commands: Sequence[CommandSpec]) -> CommandSpec:
+    """Return the command to propose. Raises `NotFound` where it went away meanwhile."""
+    for spec in commands:
+        if spec.name == name:
+            return spec
+    raise NotFound(f"the command /{name} is no longer there; /help lists what is")
+
+
+def not_sure(language: Language) -> str:
+    """Say that the sentence may mean something else."""
+    return pick(language, "I am not sure what you mean; perhaps this.", "我不确定你的意思，也许是这个。")
+
+
+def incomplete(spec: CommandSpec, args: dict[str, object], questions: Sequence[str], language: Language) -> str:
+    """Show what is known of a command and what is missing."""
+    line = command_line(spec, args)
+    asked = "\n".join(f"- {question}" for question in questions)
+    return pick(
+        language,
+        f"I think you mean `{line}`, but:\n\n{asked}\n\nPlease type the command with that.",
+        f"我想你指的是 `{line}`，但：\n\n{asked}\n\n请补充后输入该命令。",
+    )

@@ -1,0 +1,1 @@
+"""How the assistant answers: plain functions beside the ops, tested without Dagster."""

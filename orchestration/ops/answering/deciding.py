@@ -1,0 +1,161 @@
+"""What to say to a message: the ways of answering, tried in order.
+
+A weak model words answers and decides nothing (measured: it chooses the right command 13 times in 40 and
+invents facts). So facts about Runbell are said by rule, commands are found by retrieval, recollections are
+quoted, and only what is left is general talk. A strong model chooses by itself, see `choosing.py`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from integrations.errors import RunbellError
+from integrations.memory.values import Recollection
+from orchestration.commands.spec import CommandSpec
+from orchestration.ops.answering import wording
+from orchestration.ops.answering.choosing import AnswerOnly, choice_request, read_choice
+from orchestration.ops.answering.notes import statement, told_to_remember
+from orchestration.ops.answering.prompts import lead_request, talk_request
+from orchestration.ops.answering.speech import Hear, Said, ask
+from orchestration.ops.answering.support import best, says_no_more
+from orchestration.ops.answering.values import Heard, Recalled, Spent, Thought
+from serving.client import Models
+from serving.schema import ChatRequest, ModelInfo
+
+_log = logging.getLogger("runbell.assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """A command that a sentence may mean. Unless `sure`, ask back; `problems` are questions about its arguments."""
+
+    command: str
+    args: dict[str, object]
+    sure: bool
+    problems: tuple[str, ...] = ()
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mind:
+    """What thinking needs. `commands` are those that this principal may run; `find` is retrieval over them.
+
+    `info` is None where the model can't be reached: quoting and taking notes work nevertheless.
+    """
+
+    models: Models
+    info: ModelInfo | None
+    commands: Sequence[CommandSpec]
+    find: Callable[[str], Meant | None]
+    hear: Hear
+    timeout_s: float
+
+
+def think_about(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
+    """Return what to say or to propose, with the notes that belong under it."""
+    if mind.info and mind.info.strong:
+        thought = _choose(heard, recalled, mind)
+    else:
+        thought = next(found for way in _WAYS if (found := way(heard, recalled, mind)))
+    return _with_notes(thought, heard, recalled)
+
+
+def _introduce(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
+    if not wording.is_introduction(heard.text):
+        return None
+    name = mind.info.name if mind.info else None
+    text = wording.introduction(heard.language, name, mind.commands)
+    return Thought("introduction", text)
+
+
+def _take_note(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
+    note = told_to_remember(heard.text)
+    if note is None:
+        return None
+    return Thought("note", wording.noted(heard.language, note, reachable=recalled.reachable))
+
+
+def _propose(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
+    meant = mind.find(heard.text)
+    return _proposal(meant) if meant and meant.sure else None
+
+
+def _acknowledge(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
+    note = statement(heard.text)
+    if note is None:
+        return None
+    return Thought("note", wording.noted(heard.language, note, reachable=recalled.reachable))
+
+
+def _quote(heard: Heard, recalled: Recalled, mind: Mind) -> Thought | None:
+    passage = best(heard.text, recalled.passages)
+    if passage is None:
+        return None
+    lead, spent = _lead(heard, passage, mind)
+    return Thought("memory", wording.from_memory(heard.language, lead, passage), used=(passage,), spent=spent)
+
+
+def _ask_back(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
+    meant = mind.find(heard.text)
+    return _proposal(meant) if meant else None
+
+
+def _talk(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
+    info = mind.info or mind.models.describe()
+    if heard.language == "zh" and info.name.lower().startswith(wording.ENGLISH_ONLY):
+        return Thought("introduction", wording.no_chinese(heard.text, info.name))
+    request = talk_request(info, heard.text, recalled.history, heard.language)
+    said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=mind.hear)
+    return Thought("talk", said.text or wording.no_words(heard.language), spent=said.spent)
+
+
+_WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _ask_back, _talk)
+
+
+def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
+    request = choice_request(mind.info or mind.models.describe(), heard, recalled, mind.commands)
+    said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=AnswerOnly(mind.hear))
+    choice = read_choice(said.text, mind.commands, recalled, heard.language)
+    if choice.command is not None:
+        meant = Meant(choice.command, choice.args or {}, sure=True, problems=choice.problems)
+        return replace(_proposal(meant), spent=said.spent)
+    sources = "\n".join(wording.source_line(heard.language, passage) for passage in choice.notes)
+    text = choice.answer or wording.no_words(heard.language)
+    return Thought("choice", f"{text}\n\n{sources}".strip(), used=choice.notes, spent=said.spent)
+
+
+def _proposal(meant: Meant) -> Thought:
+    way = "proposal" if meant.sure and not meant.problems else "clarification"
+    return Thought(way, "", command=meant.command, args=meant.args, questions=meant.problems)
+
+
+def _lead(heard: Heard, passage: Recollection, mind: Mind) -> tuple[str | None, Spent | None]:
+    """Let the model word one sentence over the quotation; what says more than the passage is not shown.
+
+    The quotation is the answer: where the model fails, it goes out without the sentence.
+    """
+    if heard.language == "zh":
+        return None, None
+    try:
+        said = _ask_lead(lead_request(heard.text, passage.text), heard, mind)
+    except RunbellError as error:
+        _log.warning("no sentence over the quotation: %s", error, extra={"message_id": heard.message_id})
+        return None, None
+    return (said.text if says_no_more(said.text, passage.text, heard.text) else None), said.spent
+
+
+def _ask_lead(request: ChatRequest, heard: Heard, mind: Mind) -> Said:
+    return ask(mind.models, request, heard, timeout_s=min(mind.timeout_s, 10.0))
+
+
+def _with_notes(thought: Thought, heard: Heard, recalled: Recalled) -> Thought:
+    if thought.way in {"proposal", "clarification"}:
+        return thought
+    lines: list[str] = []
+    if thought.way == "talk" and thought.spent:
+        lines.append(wording.general_talk(heard.language, thought.spent.model))
+    if not recalled.reachable and thought.way in {"talk", "choice"}:
+        lines.append(wording.memory_unreachable(heard.language))
+    if heard.cut:
+        lines.append(wording.only_beginning(heard))
+    return replace(thought, text="\n\n".join([thought.text, *lines]))

@@ -1,0 +1,157 @@
+"""Asking the model aloud: tokens go to the live view as they come, and a loop ends the generation."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from integrations.database import Database
+from integrations.errors import InvalidInput, RunbellError
+from integrations.telemetry import current_traceparent, span
+from orchestration.ops.answering.repetition import end_at_sentence, loop_start
+from orchestration.ops.answering.values import Heard, Spent
+from serving.client import Models
+from serving.schema import ChatRequest
+
+BATCH_S = 0.05
+_log = logging.getLogger("runbell.assistant")
+Hear = Callable[[str], None]
+"""Takes each piece of text as it is generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the model has answered, tidied, and what it took."""
+
+    text: str
+    spent: Spent
+
+
+class Deltas:
+    """Publishes text as deltas from a thread of its own: the first at once, then every 50 ms at most.
+
+    A live view is never worth a failed answer: when the database refuses a delta it is logged and dropped.
+    """
+
+    def __init__(self, database: Database, heard: Heard, *, batch_s: float = BATCH_S) -> None:
+        self._database = database
+        self._heard = heard
+        self._batch_s = batch_s
+        self._pending: list[str] = []
+        self._said = ""
+        self._woken = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._database.progress.snapshot(self._heard.message_id).partial:
+            self._publish({"type": "reset"})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._woken:
+            self._closed = True
+            self._woken.notify()
+        self._thread.join(timeout=5)
+
+    def say(self, text: str) -> None:
+        """Show this text soon; never blocks."""
+        if not text:
+            return
+        with self._woken:
+            self._said += text
+            self._pending.append(text)
+            self._woken.notify()
+
+    def finish(self, text: str) -> None:
+        """Show what the whole text has beyond what was said; what was said in vain is corrected by the answer."""
+        if text.startswith(self._said):
+            self.say(text[len(self._said) :])
+
+    def _run(self) -> None:
+        first = True
+        while True:
+            with self._woken:
+                self._woken.wait_for(lambda: self._pending or self._closed)
+                text = "".join(self._pending)
+                self._pending.clear()
+                closed = self._closed
+            if text:
+                self._publish({"type": "delta", "text": text})
+            if text and first:
+                first = False
+                self._stamp()
+            if closed:
+                return
+            with self._woken:
+                self._woken.wait_for(lambda: self._closed, timeout=self._batch_s)
+
+    def _publish(self, body: dict[str, object]) -> None:
+        try:
+            self._database.progress.publish(self._heard.message_id, self._heard.address, body)
+        except RunbellError as error:
+            _log.warning("a delta was dropped: %s", error, extra={"message_id": self._heard.message_id})
+
+    def _stamp(self) -> None:
+        try:
+            self._database.inbox.stamp(self._heard.message_id, "first_token_at")
+        except RunbellError as error:
+            _log.warning("first_token_at: %s", error, extra={"message_id": self._heard.message_id})
+
+
+def ask(models: Models, request: ChatRequest, heard: Heard, *, timeout_s: float, hear: Hear | None = None) -> Said:
+    """Ask the model, handing on its text as it comes. Raises what `Models.stream` raises.
+
+    Where the prompt does not fit after all, the question is halved, at most three times.
+    """
+    for _ in range(3):
+        try:
+            return _ask(models, request, heard, timeout_s, hear)
+        except InvalidInput as error:
+            last = request.messages[-1]
+            if len(last.content) < 200:
+                raise
+            _log.info("prompt too long, halving it: %s", error, extra={"message_id": heard.message_id})
+            half = last.model_copy(update={"content": last.content[: len(last.content) // 2]})
+            request = request.model_copy(update={"messages": (*request.messages[:-1], half)})
+    return _ask(models, request, heard, timeout_s, hear)
+
+
+def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, hear: Hear | None) -> Said:
+    name = request.model or models.describe().name
+    parent = None if current_traceparent() else heard.traceparent
+    began, text, finish = time.monotonic(), "", None
+    spent = Spent(model=name)
+    free = request.json_schema is None
+    with span("model", traceparent=parent, model=name, message_id=heard.message_id) as current:
+        chunks = models.stream(request, timeout_s=timeout_s, traceparent=current_traceparent())
+        with closing(chunks) as chunks:  # pyright: ignore[reportArgumentType] - every implementation is a generator
+            for chunk in chunks:
+                if chunk.text and spent.first_token_ms is None:
+                    spent = replace(spent, first_token_ms=_ms(began))
+                text += chunk.text
+                finish = chunk.finish_reason or finish
+                if chunk.usage:
+                    spent = replace(spent, tokens_in=chunk.usage.tokens_in, tokens_out=chunk.usage.tokens_out)
+                if free and (start := loop_start(text)) is not None:
+                    text, finish = text[:start], "length"
+                    break
+                if hear:
+                    hear(chunk.text)
+        spent = replace(spent, total_ms=_ms(began), tokens_out=spent.tokens_out or len(text) // 4)
+        current.set_attribute("tokens_in", spent.tokens_in)
+        current.set_attribute("tokens_out", spent.tokens_out)
+    if free:
+        text = end_at_sentence(text) if finish == "length" else text.strip()
+    return Said(text, spent)
+
+
+def _ms(since: float) -> float:
+    return round((time.monotonic() - since) * 1000, 1)

@@ -1,0 +1,81 @@
+"""What the assistant's ops hand to each other: small, frozen, and safe to store between two ops."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from integrations.memory.values import Recollection
+from integrations.messages import Address, Choice
+from orchestration.commands.language import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The message to answer. `text` is what will be considered; `characters` is how long it was."""
+
+    message_id: str
+    address: Address
+    principal_id: str
+    direct: bool
+    text: str
+    characters: int
+    language: Language
+    accepted_at: datetime
+    traceparent: str | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether only the beginning is considered."""
+        return self.characters > len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier utterance of the conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What came to mind. `reachable` is false where the memory could not be asked."""
+
+    passages: tuple[Recollection, ...] = ()
+    history: tuple[Turn, ...] = ()
+    reachable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the calls of models took."""
+
+    model: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    first_token_ms: float | None = None
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What to say or to propose. `way` tells how it was found; `used` are the passages it rests on.
+
+    `questions` say what is still unclear about a command; then it is not proposed but asked about.
+    """
+
+    way: Literal["introduction", "note", "proposal", "clarification", "memory", "talk", "choice"]
+    text: str
+    command: str | None = None
+    args: dict[str, object] | None = None
+    questions: tuple[str, ...] = ()
+    used: tuple[Recollection, ...] = ()
+    spent: Spent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What `act` has done: the text of the answer, and the buttons under it."""
+
+    text: str
+    choices: tuple[Choice, ...] = ()

@@ -1,0 +1,62 @@
+"""Op `reply`: write the answer and settle the message, in one transaction."""
+
+import time
+
+import dagster as dg
+
+from integrations.database import Database
+from integrations.messages import OutboundMessage
+from integrations.settings import Settings
+from orchestration.ops.answering.scopes import conversation_url
+from orchestration.ops.answering.values import Deed, Heard, Thought
+
+
+@dg.op(description="Write the answer to the outbox and settle the message.")
+def reply(
+    context: dg.OpExecutionContext,
+    heard: Heard,
+    thought: Thought,
+    deed: Deed,
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+) -> bool:
+    """Return whether this run answered; false where the message was settled before, which changes nothing."""
+    began = time.monotonic()
+    message = OutboundMessage(
+        address=heard.address,
+        text=deed.text,
+        choices=deed.choices,
+        message_id=heard.message_id,
+        run_id=context.run_id,
+    )
+    answered = database.inbox.answer(heard.message_id, [message], run_id=context.run_id)
+    milliseconds = round((time.monotonic() - began) * 1000, 1)
+    record_usage(database, heard, thought, context.run_id)
+    context.add_output_metadata(
+        {
+            "answered": answered,
+            "characters": len(deed.text),
+            "milliseconds": milliseconds,
+            "conversation": dg.MetadataValue.url(conversation_url(settings, heard.address)),
+            **({"model": thought.spent.model} if thought.spent else {}),
+        }
+    )
+    return answered
+
+
+def record_usage(database: Database, heard: Heard, thought: Thought, run_id: str) -> None:
+    """Add the model's call to the ledger, after the answer is out."""
+    if (spent := thought.spent) is None:
+        return
+    database.usage.record(
+        tenant=heard.address.tenant,
+        model=spent.model,
+        tokens_in=spent.tokens_in,
+        tokens_out=spent.tokens_out,
+        total_ms=spent.total_ms,
+        first_token_ms=spent.first_token_ms,
+        principal_id=heard.principal_id,
+        message_id=heard.message_id,
+        run_id=run_id,
+        op="think",
+    )

@@ -1,0 +1,62 @@
+"""Settings → the plain objects that ops receive, once per process and shared by all runs in its threads.
+
+An op asks for them by name: `database: dg.ResourceParam[Database]`. Nothing is connected before its first use,
+so that a code server, which only loads definitions, opens no connection.
+"""
+
+import atexit
+import logging
+import threading
+import time
+
+from integrations.database import Database
+from integrations.errors import Misconfigured, RunbellError
+from integrations.memory import Memory
+from integrations.security.secrets import resolve
+from integrations.settings import Settings
+from orchestration.model_cache import CachingModels
+from serving.client import ServeModels
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_built: dict[str, dict[str, object]] = {}
+
+
+def build(settings: Settings) -> dict[str, object]:
+    """Return `settings`, `database`, `models` and `memory`; equal settings get the same objects again.
+
+    Raises `Misconfigured` where there is no database.
+    """
+    key = settings.model_dump_json()
+    with _lock:
+        if key not in _built:
+            _built[key] = _build(settings)
+        return dict(_built[key])
+
+
+def warm_up(resources: dict[str, object]) -> None:
+    """Import, connect and compute once, so that the first message need not wait for it; an outage is only logged."""
+    began = time.monotonic()
+    models, memory, database = resources["models"], resources["memory"], resources["database"]
+    assert isinstance(models, CachingModels)
+    assert isinstance(memory, Memory)
+    assert isinstance(database, Database)
+    for work in (database.commands.all, memory.healthy, models.describe, lambda: models.embed(["warm"])):
+        try:
+            work()
+        except RunbellError as error:
+            _log.warning("not warm yet: %s", error)
+    _log.info("warm", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
+
+
+def _build(settings: Settings) -> dict[str, object]:
+    if settings.database.url is None:
+        raise Misconfigured("There is no database: run `runbell up`, or set RUNBELL_DATABASE__URL to postgresql://…")
+    url = resolve(settings.database.url, name="database.url").get_secret_value()
+    database = Database(url, files=settings.state / "files", pool_size=settings.database.pool_size)
+    serve = ServeModels()
+    models = CachingModels(serve)
+    memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=settings.serving.embedder)
+    atexit.register(database.close)
+    atexit.register(serve.close)
+    return {"settings": settings, "database": database, "models": models, "memory": memory}
