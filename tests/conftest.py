@@ -9,6 +9,7 @@ import pytest
 
 from integrations.database import Database
 from integrations.database.migrate import migrate
+from tests.chroma import ChromaServer
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +56,15 @@ def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
     database = Database(database_url, files=tmp_path / "files", pool_size=8)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    """One Chroma server per test process; tests keep apart by scope. Whoever kills it starts it again."""
+    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
+    server.start()
+    yield server
+    server.stop()
 
 
 def _named(url: str, name: str) -> str:
