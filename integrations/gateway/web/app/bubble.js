@@ -2,7 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { isOurFile, render } from "./markdown.js";
-import { locale, say } from "./words.js";
+import { region, say } from "./words.js";
 
 const LONG_LINES = 12;
 const LONG_CHARACTERS = 1200;
@@ -20,7 +20,7 @@ export function userBody(turn, actions) {
 /** An answer or a post, with its files and choices. `nextText` is what the user said next, if anything. */
 export function answerBody(answer, nextText, actions) {
   return el("article", { class: "said by-bell", "data-entry": answer.id, "aria-label": say("bell") },
-    el("div", { class: "prose" }, render(answer.text)),
+    el("div", { class: "prose", dir: "auto" }, render(answer.text)),
     (answer.attachments ?? []).length ? el("div", { class: "files" }, answer.attachments.map(attachment)) : null,
     (answer.choices ?? []).length ? choices(answer.choices, nextText, actions) : null,
     el("footer", { class: "meta" }, timestamp(answer.at)),
@@ -30,20 +30,20 @@ export function answerBody(answer, nextText, actions) {
 /** The answer so far. */
 export function partialBody(turn) {
   return el("article", { class: "said by-bell streaming", "aria-label": say("bell"), "aria-busy": "true" },
-    el("div", { class: "prose" }, render(turn.partial)));
+    el("div", { class: "prose", dir: "auto" }, render(turn.partial)));
 }
 
 function folded(text) {
   const lines = text.split("\n");
-  if (lines.length <= LONG_LINES && text.length <= LONG_CHARACTERS) return el("div", { class: "plain" }, text);
+  if (lines.length <= LONG_LINES && text.length <= LONG_CHARACTERS) return el("div", { class: "plain", dir: "auto" }, text);
   const short = `${lines.slice(0, LONG_LINES - 4).join("\n").slice(0, LONG_CHARACTERS - 200)}…`;
-  const body = el("div", { class: "plain" }, short);
-  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false" }, say("show_all", { lines: lines.length.toLocaleString(locale()) }));
+  const body = el("div", { class: "plain", dir: "auto" }, short);
+  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false" }, say("show_all", { lines: lines.length.toLocaleString(region()) }));
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-expanded") === "false";
     button.setAttribute("aria-expanded", String(open));
     body.textContent = open ? text : short;
-    button.textContent = open ? say("show_less") : say("show_all", { lines: lines.length.toLocaleString(locale()) });
+    button.textContent = open ? say("show_less") : say("show_all", { lines: lines.length.toLocaleString(region()) });
   });
   return el("div", {}, body, button);
 }
@@ -82,5 +82,5 @@ function bytes(size) {
 function timestamp(at) {
   if (!at) return null;
   const date = new Date(at);
-  return el("time", { datetime: at, title: date.toLocaleString(locale()) }, date.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" }));
+  return el("time", { datetime: at, title: date.toLocaleString(region()) }, date.toLocaleTimeString(region(), { hour: "2-digit", minute: "2-digit" }));
 }

@@ -14,6 +14,7 @@ import { fill, locale, say, setLanguage } from "./words.js";
 
 const RESEND_MS = 10_000;
 const RESYNC_MS = 5_000;
+const DRAFT_MS = 300;
 const TITLE_LENGTH = 60;
 
 const byId = (id) => document.getElementById(id);
@@ -22,6 +23,8 @@ let conversation = null;
 let version = null;
 let resyncedAt = 0;
 let refusal = null; // a problem before `ready`: why this conversation can't be had
+let draft = null; // {id, text}, not written yet
+let draftTimer = null;
 let catalogue = null; // GET /v1/commands
 
 const status = new Status({ pill: byId("pill"), banner: byId("banner"), notices: byId("notices"), onretry: () => connection.retry() });
@@ -52,7 +55,7 @@ const timeline = new Timeline({
 const composer = new Composer({
   form: byId("composer"), box: byId("box"), list: byId("suggestions"), count: byId("count"), button: byId("send"),
   onsay: utter,
-  ondraft: (text) => (text ? storage.write(`draft/${entry.id}`, text) : storage.remove(`draft/${entry.id}`)),
+  ondraft: keepDraft,
 });
 
 const sidebar = new Sidebar({
@@ -63,6 +66,7 @@ const sidebar = new Sidebar({
 
 /** Show a conversation and connect to it; `record` says how the browser's history learns of it. */
 function open(chosen, { record = "pushState" } = {}) {
+  writeDraft();
   entry = chosen;
   conversation = new Conversation(entry.id);
   for (const record of storage.unsent(entry.id)) conversation.say(record);
@@ -86,6 +90,22 @@ function utter(text) {
   timeline.toEnd();
   timeline.changed();
   if (connection.state === "ready") connection.send(messageFrame(record));
+}
+
+/** Keep what is being typed; not at every key, since a draft may be long. */
+function keepDraft(text) {
+  draft = { id: entry.id, text };
+  clearTimeout(draftTimer);
+  if (text) draftTimer = setTimeout(writeDraft, DRAFT_MS);
+  else writeDraft();
+}
+
+function writeDraft() {
+  clearTimeout(draftTimer);
+  if (!draft) return;
+  if (draft.text) storage.write(`draft/${draft.id}`, draft.text);
+  else storage.remove(`draft/${draft.id}`);
+  draft = null;
 }
 
 function messageFrame({ event_id: eventId, text }) {
@@ -226,6 +246,7 @@ function start() {
   byId("new").addEventListener("click", () => (open(fresh()), sidebar.close(), byId("box").focus()));
   addEventListener("popstate", () => open(addressed(), { record: null }));
   addEventListener("online", () => connection.retry());
+  addEventListener("pagehide", writeDraft);
   addEventListener("offline", () => connection.open());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && connection.retry());
   document.addEventListener("keydown", (event) => {

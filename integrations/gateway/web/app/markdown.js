@@ -7,6 +7,7 @@ import { say } from "./words.js";
 
 const TAGS = "p br hr strong em del code pre blockquote ul ol li a img h1 h2 h3 h4 h5 h6 table thead tbody tr th td input".split(" ");
 const ATTRIBUTES = ["href", "src", "alt", "title", "class", "start", "align", "type", "checked", "disabled"];
+const PLAIN = ["align", "start", "type"]; // attributes whose values are no addresses
 
 const marked = new Marked({ gfm: true, breaks: true });
 const purifier = DOMPurify(window);
@@ -15,7 +16,8 @@ purifier.addHook("afterSanitizeAttributes", restrain);
 /** Render `text` into a fragment; links open elsewhere, images come from this server only. */
 export function render(text) {
   const fragment = purifier.sanitize(marked.parse(text), {
-    ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ATTRIBUTES, ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
+    ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ATTRIBUTES, ADD_URI_SAFE_ATTR: PLAIN,
+    ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|\/(?!\/)|#)/i,
   });
   for (const image of fragment.querySelectorAll("img")) keepImage(image);

@@ -1,7 +1,7 @@
 // The list of conversations, and the drawer that it becomes on a narrow screen.
 
 import { el, icon } from "./dom.js";
-import { locale, say } from "./words.js";
+import { region, say } from "./words.js";
 
 export class Sidebar {
   /** `onopen(entry)` and `ondrop(entry)` are called for a conversation of the list. */
@@ -63,5 +63,5 @@ export class Sidebar {
 function when(at) {
   const date = new Date(at);
   const isToday = date.toDateString() === new Date().toDateString();
-  return isToday ? date.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString(locale(), { day: "numeric", month: "short" });
+  return isToday ? date.toLocaleTimeString(region(), { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString(region(), { day: "numeric", month: "short" });
 }

@@ -1,10 +1,10 @@
 // Turns → the list on the page. Only turns whose version changed are drawn anew; a streaming answer redraws its text only.
 
 import { answerBody, partialBody, userBody } from "./bubble.js";
-import { el, icon } from "./dom.js";
+import { el } from "./dom.js";
 import { isSettled } from "./conversation.js";
 import { duration, strip, tick } from "./strip.js";
-import { locale, say } from "./words.js";
+import { region, say } from "./words.js";
 
 const NEAR_PX = 120;
 const TICK_MS = 200;
@@ -156,5 +156,5 @@ function dayWord(day) {
   const today = new Date();
   if (day === today.toDateString()) return say("today");
   if (day === new Date(today.getTime() - 86_400_000).toDateString()) return say("yesterday");
-  return new Date(day).toLocaleDateString(locale(), { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  return new Date(day).toLocaleDateString(region(), { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 }

@@ -5,7 +5,7 @@ const WORDS = {
     title: "Runbell", skip: "Skip to the message box", menu: "Conversations", close: "Close",
     new: "New conversation", conversations: "Conversations", untitled: "New conversation", drop: "Remove “{title}” from this list",
     empty_list: "Your conversations appear here.", theme: "Theme", theme_auto: "System", theme_light: "Light", theme_dark: "Dark",
-    language: "Language", composer: "Message", placeholder: "Say something, or type / for commands", send: "Send",
+    language: "Language", composer: "Message", placeholder: "Message, or / for commands", send: "Send",
     hint: "Enter sends · Shift+Enter new line · / commands · ↑ earlier messages",
     count: "{count} of {max} characters", too_long: "{over} characters too many. Shorten the message, or share the text as a file.",
     hello: "What shall I ring for?", hello_text: "Ask in your own words, or start a workflow. Every message becomes a run that you can watch.",
@@ -30,7 +30,7 @@ const WORDS = {
     title: "Runbell", skip: "跳到输入框", menu: "会话", close: "关闭",
     new: "新会话", conversations: "会话", untitled: "新会话", drop: "从列表中移除“{title}”",
     empty_list: "您的会话会显示在这里。", theme: "主题", theme_auto: "跟随系统", theme_light: "浅色", theme_dark: "深色",
-    language: "语言", composer: "消息", placeholder: "说点什么，或输入 / 查看命令", send: "发送",
+    language: "语言", composer: "消息", placeholder: "输入消息，或 / 查看命令", send: "发送",
     hint: "Enter 发送 · Shift+Enter 换行 · / 命令 · ↑ 历史消息",
     count: "{count} / {max} 字", too_long: "超出 {over} 字。请缩短消息，或以文件方式分享。",
     hello: "需要我做什么？", hello_text: "用自己的话提问，或启动一个工作流。每条消息都会成为一次可查看的运行。",
@@ -64,6 +64,11 @@ export function setLanguage(choice) {
 
 export function locale() {
   return document.documentElement.lang;
+}
+
+/** The language of dates and numbers: the reader's own variety of the page's language. */
+export function region() {
+  return navigator.languages.find((each) => each.toLowerCase().startsWith(language)) ?? locale();
 }
 
 export function say(key, values = {}) {
