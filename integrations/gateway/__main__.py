@@ -1,6 +1,8 @@
 """`python -m integrations.gateway`: serve until SIGTERM or SIGINT, then finish what was begun."""
 
+import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -28,6 +30,9 @@ def main() -> int:
     except Misconfigured as error:
         sys.stderr.write(f"The gateway does not start. {error}\n")
         return 2
+    # uvicorn hears these itself, and raises them again when it has stopped: that is no reason to die of them.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _told_already)
     try:
         server.run()
     finally:
@@ -53,6 +58,10 @@ def configuration(settings: Settings, database: Database) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _told_already(_: int, __: FrameType | None) -> None:
+    """Do nothing."""
 
 
 if __name__ == "__main__":

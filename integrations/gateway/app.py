@@ -39,7 +39,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         redoc_url=None,
         lifespan=_living(services),
         middleware=[Middleware(Edge, max_body_bytes=settings.gateway.max_body_bytes)],
-        max_body_size=settings.gateway.max_body_bytes,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         responses={"4XX": PROBLEM, "5XX": PROBLEM},
     )

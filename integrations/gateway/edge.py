@@ -6,7 +6,8 @@ import secrets
 import time
 
 from fastapi import Request
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrations.errors import InvalidInput
@@ -16,6 +17,7 @@ from integrations.telemetry import new_traceparent, trace_id_of
 
 logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+SLOW_SECONDS = 330.0
 SAFE_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -53,19 +55,45 @@ class Edge:
             await send(message)
 
         try:
-            if _is_too_large(headers, self._max_body_bytes):
-                response = problems.problem(
-                    Request(scope),
-                    413,
-                    f"The body may have {self._max_body_bytes} bytes at most.",
-                    headers={"Connection": "close"},
-                )
+            if refusal := self._refusal(scope, headers):
+                response = problems.problem(Request(scope), *refusal, headers={"Connection": "close"})
                 await response(scope, receive, send_marked)
             else:
-                await self._app(scope, receive, send_marked)
+                await self._app(scope, _bounded(receive, self._max_body_bytes), send_marked)
         finally:
             seconds = time.perf_counter() - started_at
             _count(scope, status, seconds, state["request_id"])
+
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """Return status and reason for a body that need not be read to be refused."""
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body_bytes:
+            return 413, _too_large(self._max_body_bytes)
+        has_body = length.strip("0") != "" or "transfer-encoding" in headers
+        if has_body and scope["method"] == "POST" and scope["path"].startswith("/v1/"):
+            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if media_type != "application/json":
+                return 415, "Send the body as application/json."
+        return None
+
+
+def _too_large(limit: int) -> str:
+    return f"The body may have {limit} bytes at most."
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """Count a body that comes in pieces, whose length nobody has told."""
+    total = 0
+
+    async def receive_counted() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > limit:
+            raise HTTPException(413, _too_large(limit))
+        return message
+
+    return receive_counted
 
 
 def _identify(scope: Scope, headers: Headers) -> dict[str, str]:
@@ -83,23 +111,12 @@ def _identify(scope: Scope, headers: Headers) -> dict[str, str]:
     return state
 
 
-def _is_too_large(headers: Headers, limit: int) -> bool:
-    length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and int(length[:20]) > limit
-
-
 def _count(scope: Scope, status: int, seconds: float, request_id: str) -> None:
     route = getattr(scope.get("route"), "path", "unknown")
     REQUESTS.labels(route, scope["method"] if route != "unknown" else "any", str(status)).inc()
     REQUEST_SECONDS.labels(route).observe(seconds)
-    if status >= 500 or seconds > 60:
+    if (status >= 500 and route != "/readyz") or seconds > SLOW_SECONDS:
         logger.warning(
             "request failed or took long",
             extra={"request_id": request_id, "route": route, "status": status, "seconds": round(seconds, 3)},
         )
-
-
-def set_headers(headers: MutableHeaders, extra: dict[str, str]) -> None:
-    """Add headers to a response, replacing those of the same name."""
-    for name, value in extra.items():
-        headers[name] = value

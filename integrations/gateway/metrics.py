@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -18,6 +18,7 @@ from integrations.database import Database
 from integrations.database.figures import Depth, Figures
 from integrations.errors import Unavailable
 
+disable_created_metrics()
 FAST = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 REQUESTS = Counter("runbell_http_requests", "HTTP requests answered", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram("runbell_http_request_seconds", "Seconds to answer", ["route"], buckets=FAST)

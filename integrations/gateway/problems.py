@@ -90,7 +90,7 @@ def problem(
     """Build the response."""
     phrase = HTTPStatus(status).phrase
     body = Problem(
-        type=f"urn:runbell:problem:{phrase.lower().replace(' ', '-')}",
+        type=f"urn:runbell:problem:{(title or phrase).lower().replace(' ', '-')}",
         title=title or phrase,
         status=status,
         detail=detail,
