@@ -1,15 +1,13 @@
 """How ops reach the models: one small protocol; over Ray Serve handles, or scripted in tests."""
 
-import math
-import re
-import threading
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from integrations.errors import Unavailable
-from serving.schema import ChatChunk, ChatRequest, ModelInfo, Usage
+from serving.handles import ServeModels
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo
+from serving.scripted import ScriptedModels
+
+__all__ = ["Models", "ScriptedModels", "ServeModels"]
 
 
 class Models(Protocol):
@@ -20,8 +18,9 @@ class Models(Protocol):
     ) -> Iterator[ChatChunk]:
         """Yield the answer as it is generated. Closing the iterator stops the generation and frees its slot.
 
-        Raises `Unavailable` (not up, died, too slow), `Overloaded` (queue full) or `InvalidInput` (prompt
-        longer than the context, schema that can't be met).
+        Raises `Unavailable` (not up, died, slower than `timeout_s` seconds), `Overloaded` (queue full),
+        `RateLimited` (an endpoint asked for a pause), `InvalidInput` (prompt longer than the context, schema
+        that can't be met) or `Misconfigured` (model missing or corrupt; the text says what to run).
         """
         ...
 
@@ -37,104 +36,6 @@ class Models(Protocol):
         """Tell what `stream` would ask now."""
         ...
 
-
-Script = str | Exception
-"""An answer, or the error to raise in its place."""
-
-
-class ScriptedModels:
-    """Models for tests: say what they are told to, one word per chunk, and remember what they were asked.
-
-    `answers` are used up in order, then `fallback` answers (by default it repeats the question).
-    `delay_s` passes before each chunk; `gate`, when given, must be set before each chunk may leave.
-    Vectors count words and character pairs, so like texts lie near each other, in every process alike.
-    """
-
-    def __init__(
-        self,
-        answers: Sequence[Script] = (),
-        *,
-        fallback: Callable[[ChatRequest], Script] | None = None,
-        delay_s: float = 0.0,
-        gate: threading.Event | None = None,
-        strong: bool = False,
-    ) -> None:
-        self.requests: list[ChatRequest] = []
-        self.traceparents: list[str | None] = []
-        self.closed_early = 0
-        self._answers = list(answers)
-        self._fallback = fallback or _repeat
-        self._delay_s = delay_s
-        self._gate = gate
-        self._lock = threading.Lock()
-        self._info = ModelInfo(
-            name="scripted", engine="scripted", context_tokens=2048, strong=strong, constrains=True
-        )
-
-    def stream(
-        self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
-    ) -> Iterator[ChatChunk]:
-        """Yield the next scripted answer word by word, or raise the scripted error."""
-        with self._lock:
-            self.requests.append(request)
-            self.traceparents.append(traceparent)
-            script = self._answers.pop(0) if self._answers else self._fallback(request)
-        return self._speak(request, script, time.monotonic() + timeout_s)
-
-    def _speak(self, request: ChatRequest, script: Script, deadline: float) -> Iterator[ChatChunk]:
-        began, first = time.monotonic(), None
-        words = [] if isinstance(script, Exception) else re.findall(r"\s*\S+\s*?", script)
-        try:
-            for word in words[: request.max_tokens]:
-                self._wait(deadline)
-                first = first or time.monotonic()
-                yield ChatChunk(text=word)
-            self._wait(deadline)
-            if isinstance(script, Exception):
-                raise script
-        except GeneratorExit:
-            with self._lock:
-                self.closed_early += 1
-            raise
-        now = time.monotonic()
-        usage = Usage(
-            tokens_in=sum(len(m.content.split()) for m in request.messages),
-            tokens_out=min(len(words), request.max_tokens),
-            first_token_ms=None if first is None else (first - began) * 1000,
-            total_ms=(now - began) * 1000,
-        )
-        yield ChatChunk(finish_reason="length" if len(words) > request.max_tokens else "stop", usage=usage)
-
-    def _wait(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if self._gate is not None and not self._gate.wait(max(left, 0)):
-            raise Unavailable("The model did not answer in time.")
-        if self._delay_s > max(deadline - time.monotonic(), 0):
-            raise Unavailable("The model did not answer in time.")
-        time.sleep(self._delay_s)
-
-    def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:  # noqa: ARG002 - the protocol's
-        """Return 384 counts of hashed words and character pairs per text, as a unit vector."""
-        return [_count(text) for text in texts]
-
-    def unknown_share(self, texts: Sequence[str]) -> list[float]:
-        """Return the share of characters beyond U+2E80: Chinese, Japanese and Korean."""
-        return [sum(char >= "\u2e80" for char in text) / max(1, len(text)) for text in texts]
-
-    def describe(self) -> ModelInfo:
-        """Tell that these are scripted models."""
-        return self._info
-
-
-def _repeat(request: ChatRequest) -> str:
-    return f"You said: {request.messages[-1].content}"
-
-
-def _count(text: str) -> list[float]:
-    folded = text.casefold()
-    parts = re.findall(r"\w+", folded) + [folded[i : i + 2] for i in range(len(folded) - 1)]
-    counts = [0.0] * 384
-    for part in parts or [""]:
-        counts[zlib.crc32(part.encode()) % 384] += 1
-    norm = math.sqrt(sum(count * count for count in counts))
-    return [count / norm for count in counts]
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Return how much of `ModelInfo.context_tokens` a prompt of these messages takes."""
+        ...

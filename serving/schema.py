@@ -54,3 +54,20 @@ class ModelInfo(Frozen):
     context_tokens: int
     strong: bool = False
     constrains: bool = False
+
+
+class Embedding(Frozen):
+    """What the embedder makes of one text: a unit vector, and how far to trust it."""
+
+    vector: tuple[float, ...]
+    tokens: int
+    unknown_share: float = Field(ge=0, le=1)
+
+
+class Failure(Frozen):
+    """An error of `integrations.errors` as a value: Ray would wrap it, log its stack and lose its fields."""
+
+    kind: str
+    message: str
+    after: float | None = None
+    field: str | None = None

@@ -1,1 +1,78 @@
-"""One loaded model inside a replica, one file per engine."""
+"""The seam to what generates and embeds. An engine is one module here, chosen by its name in the settings.
+
+A module offers `load(config, home) -> Engine` (blocking; raises `Misconfigured` with what to do), and nobody
+has to know it. A name with a dot is a module elsewhere: `my_package.my_engine`.
+"""
+
+import importlib
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from integrations.errors import Misconfigured
+from serving.config import Serving
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
+from serving.shelf import find
+
+
+class Engine(Protocol):
+    """One loaded chat model. Used from one event loop."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+        """Yield the answer; the last chunk has `finish_reason` and `usage`.
+
+        Closing the generator, or cancelling the task that waits for it, stops the generation. More calls than
+        `Serving.slots` wait inside in order of arrival. Raises errors of `integrations.errors`.
+        """
+        ...
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Return how many tokens these messages take of the context; an estimate where nobody can count."""
+        ...
+
+    def describe(self) -> ModelInfo:
+        """Tell what is loaded."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Unavailable` when the engine hangs and its process should be replaced."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model. Idempotent."""
+        ...
+
+
+class Embedder(Protocol):
+    """One loaded embedding model."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        """Return one embedding per text, in their order. Blocks; safe to call from one thread at a time."""
+        ...
+
+    def unknown_share(self, texts: Sequence[str]) -> list[float]:
+        """Return per text the share of tokens that the model does not know."""
+        ...
+
+
+def load_engine(config: Serving, home: Path) -> Engine:
+    """Load the chat model that the settings name. Blocks for seconds, or minutes with a large model."""
+    return cast("Engine", _module(config.engine).load(config, home))
+
+
+def load_embedder(name: str, home: Path) -> Embedder:
+    """Load an embedder with the engine that its manifest names. Blocks for about a second."""
+    return cast("Embedder", _module(find(home, name, kind="embedder").engine).load_embedder(name, home))
+
+
+def _module(name: str):  # noqa: ANN202 - a module, whose `load` the callers above give its type
+    path = name if "." in name else f"{__name__}.{name}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not path.startswith(error.name):
+            raise
+        known = ", ".join(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
+        raise Misconfigured(f"There is no engine {name!r}. Set serving.engine to one of: {known}.") from error
