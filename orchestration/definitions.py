@@ -6,7 +6,9 @@ code locations of their own, see `examples/`.
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from types import ModuleType
+from typing import TypeVar
 
 import dagster as dg
 
@@ -15,13 +17,25 @@ from integrations.settings import Settings
 from orchestration import jobs, triggers
 from orchestration.resources import build
 
+Found = TypeVar("Found")
+
 
 def _modules(package: ModuleType) -> list[ModuleType]:
     names = (found.name for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
     return [importlib.import_module(name) for name in sorted(names)]
 
 
-defs = dg.load_definitions_from_modules(
-    [module for package in (jobs, triggers, assets) for module in _modules(package)],
+def _found(modules: Iterable[ModuleType], kind: type[Found]) -> list[Found]:
+    """Return the module-level definitions of one kind; what a module imports from another counts once."""
+    values = (value for module in modules for value in vars(module).values())
+    return list({id(value): value for value in values if isinstance(value, kind)}.values())
+
+
+_all = [module for package in (jobs, triggers, assets) for module in _modules(package)]
+defs = dg.Definitions(
+    jobs=_found(_all, dg.JobDefinition),
+    schedules=_found(_all, dg.ScheduleDefinition),
+    sensors=_found(_all, dg.SensorDefinition),
+    assets=dg.load_assets_from_modules(_all),
     resources=build(Settings()),
 )
