@@ -24,11 +24,11 @@ class Report(dg.Config):
     ratio: float = Field(default=0.5, gt=0, le=1)
     style: Literal["short", "long"] = "short"
     tags: list[str] = Field(default=[], max_length=3)
-    weights: list[float] = []
+    weights: list[float] = Field(default=[])
     chart: bool = True
     note: str | None = None
     limit: int | None = None
-    extra: dict[str, int] = {}
+    extra: dict[str, int] = Field(default={})
 
 
 class Secretive(dg.Config):
@@ -158,16 +158,16 @@ def mapped() -> None:
     greet_op()
 
 
-class Region2(dg.ConfigurableResource):
+class Place(dg.ConfigurableResource):
     endpoint: str
 
 
 @dg.op
-def needs_resource(place: Region2) -> str:
+def needs_resource(place: Place) -> str:
     return place.endpoint
 
 
-@dg.job(resource_defs={"place": Region2.configure_at_launch()})
+@dg.job(resource_defs={"place": Place.configure_at_launch()})
 def unreachable() -> None:
     needs_resource()
 

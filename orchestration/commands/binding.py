@@ -231,7 +231,7 @@ class _Binder:
             self._report(english, chinese, word=shown, start=again.start, end=again.end, argument=argument.name)
             return
         if len(values) > 1:
-            pieces = [piece for _, more in values for piece in (*more, (SEPARATORS[0], False))]
+            pieces = [piece for _, more in values for piece in ((SEPARATORS[0], False), *more)][1:]
         try:
             self.args[argument.name] = read(pieces, argument.json_schema)
         except Unreadable:

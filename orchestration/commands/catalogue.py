@@ -35,6 +35,7 @@ from orchestration.commands.vocabulary import CONTROLS, same_name
 log = logging.getLogger(__name__)
 
 NEAR_ENOUGH = 60
+_SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret"})
 PLATFORM_JOBS = frozenset({("core", "assistant")})
 """Jobs that take a message id and must never be started with somebody else's."""
 
@@ -133,7 +134,7 @@ def _arguments(slots: Sequence[Slot]) -> Iterable[Argument]:
             required = field.is_required and not slot.has_default(name)
             try:
                 schema_of_type(field.config_type)
-                schema = schemas[name]
+                schema = {key: value for key, value in schemas[name].items() if key not in _SAID_ELSEWHERE}
             except (Inexpressible, KeyError) as reason:
                 if required:
                     raise Inexpressible(f"{name}: {reason}") from reason
