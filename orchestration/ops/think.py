@@ -31,7 +31,7 @@ def think(
     timeout_s = settings.serving.request_timeout_s
     try:
         commands = commands_for(database, heard)
-        with Deltas(database, heard) as deltas:
+        with Deltas(database, heard, again=context.retry_number > 0) as deltas:
             find = finder(commands, models, heard)
             mind = Mind(models, describe(models), commands, find, deltas.say, timeout_s)
             thought = think_about(heard, recalled, mind)

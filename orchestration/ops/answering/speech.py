@@ -35,21 +35,20 @@ class Deltas:
     """Publishes text as deltas from a thread of its own: the first at once, then every 50 ms at most.
 
     A live view is never worth a failed answer: when the database refuses a delta it is logged and dropped.
+    With `again`, an earlier attempt has said something, which is taken back.
     """
 
-    def __init__(self, database: Database, heard: Heard, *, batch_s: float = BATCH_S) -> None:
+    def __init__(self, database: Database, heard: Heard, *, again: bool = False) -> None:
         self._database = database
         self._heard = heard
-        self._batch_s = batch_s
-        self._pending: list[str] = []
         self._said = ""
-        self._woken = threading.Condition()
+        self._pending = ""
+        self._taken_back = again
         self._closed = False
+        self._woken = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._database.progress.snapshot(self._heard.message_id).partial:
-            self._publish({"type": "reset"})
         self._thread.start()
         return self
 
@@ -63,47 +62,48 @@ class Deltas:
 
     def say(self, text: str) -> None:
         """Show this text soon; never blocks."""
-        if not text:
-            return
         with self._woken:
             self._said += text
-            self._pending.append(text)
+            self._pending += text
             self._woken.notify()
 
     def finish(self, text: str) -> None:
-        """Show what the whole text has beyond what was said; what was said in vain is corrected by the answer."""
-        if text.startswith(self._said):
-            self.say(text[len(self._said) :])
+        """Show the whole text: what is missing is added, and what differs is taken back first."""
+        with self._woken:
+            if text.startswith(self._said):
+                self._pending += text[len(self._said) :]
+            else:
+                self._taken_back, self._pending = True, text
+            self._said = text
+            self._woken.notify()
 
     def _run(self) -> None:
         first = True
-        while True:
+        while self._publish_next(first=first):
+            first = False
             with self._woken:
-                self._woken.wait_for(lambda: self._pending or self._closed)
-                text = "".join(self._pending)
-                self._pending.clear()
-                closed = self._closed
+                self._woken.wait_for(lambda: self._closed, timeout=BATCH_S)
+
+    def _publish_next(self, *, first: bool) -> bool:
+        """Wait for text, publish all there is, and return whether more may come."""
+        with self._woken:
+            self._woken.wait_for(lambda: self._pending or self._taken_back or self._closed)
+            text, self._pending = self._pending, ""
+            reset, self._taken_back = self._taken_back, False
+            closed = self._closed
+        try:
+            if reset:
+                self._publish({"type": "reset"})
             if text:
                 self._publish({"type": "delta", "text": text})
             if text and first:
-                first = False
-                self._stamp()
-            if closed:
-                return
-            with self._woken:
-                self._woken.wait_for(lambda: self._closed, timeout=self._batch_s)
-
-    def _publish(self, body: dict[str, object]) -> None:
-        try:
-            self._database.progress.publish(self._heard.message_id, self._heard.address, body)
+                self._database.inbox.stamp(self._heard.message_id, "first_token_at")
         except RunbellError as error:
             _log.warning("a delta was dropped: %s", error, extra={"message_id": self._heard.message_id})
+        return not closed
 
-    def _stamp(self) -> None:
-        try:
-            self._database.inbox.stamp(self._heard.message_id, "first_token_at")
-        except RunbellError as error:
-            _log.warning("first_token_at: %s", error, extra={"message_id": self._heard.message_id})
+    def _publish(self, body: dict[str, object]) -> None:
+        self._database.progress.publish(self._heard.message_id, self._heard.address, body)
 
 
 def ask(models: Models, request: ChatRequest, heard: Heard, *, timeout_s: float, hear: Hear | None = None) -> Said:
