@@ -13,15 +13,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-WEB = Path(__file__).parents[2] / "integrations" / "gateway" / "web"
-CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+from integrations.gateway.page import HEADERS, WEB
+
 OPS = ("receive", "recall", "think", "act", "reply", "remember")
 JSON = dict[str, object]
 
@@ -119,7 +118,7 @@ class Standin:
         self.away = False
         self.twice = False
         self.lose_accepted = 0
-        self.version = "1"
+        self.version = 1
         self._ids = itertools.count(1)
         self._sockets: dict[str, set[WebSocket]] = defaultdict(set)
         self._gates: dict[str, threading.Event] = defaultdict(threading.Event)
@@ -198,8 +197,7 @@ class Standin:
         @app.middleware("http")
         async def headers(request: Request, call_next):  # type: ignore[no-untyped-def]
             response = Response(status_code=503) if self.away else await call_next(request)
-            response.headers["content-security-policy"] = CSP
-            response.headers["cache-control"] = "no-cache"
+            response.headers.update(HEADERS)
             return response
 
         return app
@@ -227,7 +225,7 @@ class Standin:
         hello = json.loads(await socket.receive_text())
         if self.locked:
             await socket.send_json({"type": "problem", "title": "Unauthorized", "detail": "The session is not valid."})
-            return await socket.close(1008)
+            return await socket.close(4401)
         principal = {"id": "owner", "name": "owner"}
         await socket.send_json({"type": "ready", "conversation": conversation, "principal": principal, "version": self.version})
         for entry in list(self.entries[conversation]):

@@ -6,6 +6,8 @@ import { region, say } from "./words.js";
 
 const LONG_LINES = 12;
 const LONG_CHARACTERS = 1200;
+/** What the gateway lets a browser show; all else it offers for download only. */
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 
 /** A message of the user: plain text, folded when long, with what became of it where it is not accepted. */
 export function userBody(turn, actions) {
@@ -65,7 +67,7 @@ function choices(all, nextText, actions) {
 }
 
 function attachment({ name, media_type: type, size, url }) {
-  if (type.startsWith("image/") && isOurFile(url)) {
+  if (PICTURES.has(type) && isOurFile(url)) {
     return el("a", { class: "picture", href: url, target: "_blank", rel: "noopener", "aria-label": say("open_file", { name }) },
       el("img", { src: url, alt: name, loading: "lazy" }));
   }

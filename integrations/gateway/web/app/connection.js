@@ -3,11 +3,13 @@
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 20_000;
 const PING_MS = 20_000;
+const UNAUTHORIZED = 4401; // the gateway's close code
 const SILENCE_MS = 45_000; // two pings and some patience
 
 /**
- * States: connecting → ready → waiting (until `retryAt`) → connecting …; `locked` when the session is not (or no
- * longer) valid; `offline` when the browser has no network; `closed` after close().
+ * States: connecting → ready → waiting (until `retryAt`) → connecting …; `blocked`, a kind of waiting, when the
+ * gateway answers but not here; `locked` when the session is not (or no longer) valid; `offline` without network;
+ * `closed` after close().
  */
 export class Connection {
   #socket = null;
@@ -16,9 +18,12 @@ export class Connection {
   #heardAt = 0;
   #failures = 0;
 
-  /** `url()` and `hello()` are asked anew at every attempt; `locked()` resolves to true when the session is refused. */
-  constructor({ url, hello, locked, onframe, onstate, random = Math.random }) {
-    Object.assign(this, { url, hello, locked, onframe, onstate, random });
+  /**
+   * `url()` and `hello()` are asked anew at every attempt. `diagnose(failures)` resolves to a state that tells more
+   * than "waiting", or to null.
+   */
+  constructor({ url, hello, diagnose, onframe, onstate, random = Math.random }) {
+    Object.assign(this, { url, hello, diagnose, onframe, onstate, random });
     this.state = "connecting";
     this.retryAt = 0;
   }
@@ -34,7 +39,7 @@ export class Connection {
     this.#ping = setInterval(() => this.#keepAlive(), PING_MS);
     socket.onopen = () => this.send(this.hello());
     socket.onmessage = (event) => this.#receive(socket, event.data);
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = (event) => this.#lost(socket, event.code);
   }
 
   /** Send a frame; false when there is no open socket. */
@@ -69,16 +74,16 @@ export class Connection {
     if (frame.type !== "pong") this.onframe(frame);
   }
 
-  async #lost(socket) {
+  async #lost(socket, code = 0) {
     if (socket !== this.#socket) return;
     this.#drop();
     if (!navigator.onLine) return this.#become("offline");
     this.#wait();
     // A refused handshake looks like any other loss to a browser; a plain request tells the difference.
-    if ((await this.locked()) && this.state === "waiting") {
-      clearTimeout(this.#timer);
-      this.#become("locked");
-    }
+    const reason = code === UNAUTHORIZED ? "locked" : await this.diagnose(this.#failures);
+    if (!reason || this.state !== "waiting") return;
+    if (reason === "locked") clearTimeout(this.#timer);
+    this.#become(reason);
   }
 
   #wait() {

@@ -14,6 +14,7 @@ import { fill, locale, say, setLanguage } from "./words.js";
 
 const RESEND_MS = 10_000;
 const RESYNC_MS = 5_000;
+const BLOCKED_AFTER = 4;
 const DRAFT_MS = 300;
 const TITLE_LENGTH = 60;
 
@@ -32,7 +33,7 @@ const status = new Status({ pill: byId("pill"), banner: byId("banner"), notices:
 const connection = new Connection({
   url: () => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/chat?conversation=${encodeURIComponent(entry.id)}&channel=${entry.channel}`,
   hello: () => ({ type: "hello", after: conversation.lastEntry }),
-  locked: isLocked,
+  diagnose,
   onframe: receive,
   onstate: (state) => {
     status.show(state, connection.retryAt);
@@ -169,11 +170,12 @@ function resync() {
   connection.open();
 }
 
-async function isLocked() {
+/** Why the connection fails: the session, or this address of the page, which the gateway does not know as its own. */
+async function diagnose(failures) {
   const response = await fetch("/v1/commands", { cache: "no-store" }).catch(() => null);
-  const locked = response?.status === 401 || response?.status === 403;
-  if (refusal && !locked) status.notice(say("problem", { title: refusal.title, detail: refusal.detail ?? "" }));
-  return locked;
+  if (response?.status === 401) return "locked";
+  if (refusal) status.notice(say("problem", { title: refusal.title, detail: refusal.detail ?? "" }));
+  return response?.ok && failures >= BLOCKED_AFTER ? "blocked" : null;
 }
 
 async function loadCommands() {

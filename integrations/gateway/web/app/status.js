@@ -14,7 +14,7 @@ export class Status {
   constructor({ pill, banner, notices, onretry }) {
     Object.assign(this, { pill, banner, notices, onretry });
     this.retryAt = 0;
-    setInterval(() => this.#state === "waiting" && this.#word(), 500);
+    setInterval(() => this.retryAt > Date.now() && this.#word(), 500);
   }
 
   show(state, retryAt = 0) {
@@ -24,7 +24,7 @@ export class Status {
     this.#word();
     clearTimeout(this.#timer);
     if (state === "ready") return this.#calm();
-    if (state === "offline" || state === "locked") return this.#alarm(state);
+    if (state === "offline" || state === "locked" || state === "blocked") return this.#alarm(state);
     this.#timer = setTimeout(() => this.#alarm("waiting"), PATIENCE_MS);
   }
 
@@ -51,7 +51,7 @@ export class Status {
   #alarm(kind) {
     this.#told = true;
     this.banner.dataset.kind = kind;
-    this.banner.replaceChildren(el("p", {}, say(`${kind}_text`)), el("button", { type: "button", onclick: this.onretry }, say(kind === "locked" ? "again" : "retry")));
+    this.banner.replaceChildren(el("p", {}, say(`${kind}_text`, { origin: location.origin })), el("button", { type: "button", onclick: this.onretry }, say(kind === "locked" ? "again" : "retry")));
     this.banner.hidden = false;
   }
 }
