@@ -1,0 +1,108 @@
+"""The runs that a worker holds now: their leases, cancel requests, and handing them back."""
+
+import logging
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from integrations.database import RunClaim
+from integrations.errors import LeaseLost, TemporaryError
+from orchestration.warm.internals import FINISHED_STATUSES
+from orchestration.warm.interrupt import Interrupt, Reason
+from orchestration.warm.runs import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class ActiveRuns:
+    """Thread-safe."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._changed = threading.Condition()
+        self._held: dict[str, tuple[RunClaim, Interrupt]] = {}
+        self._canceling: set[str] = set()
+        self._look = threading.Event()
+        threading.Thread(target=self._cancel_forever, name="cancels", daemon=True).start()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @contextmanager
+    def holding(self, claim: RunClaim, interrupt: Interrupt) -> Generator[None]:
+        """Count a run as held in this block."""
+        with self._changed:
+            self._held[claim.run_id] = (claim, interrupt)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.pop(claim.run_id, None)
+                self._canceling.discard(claim.run_id)
+                self._changed.notify_all()
+
+    def wait_idle(self, seconds: float) -> bool:
+        """Wait until nothing is held, at most so long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._held, timeout=seconds)
+
+    def extend_leases(self, lease_s: float) -> None:
+        """Extend all leases; a run whose lease was lost is stopped and writes nothing more."""
+        held = self._snapshot()
+        tokens = {run_id: claim.token for run_id, (claim, _) in held.items()}
+        for run_id in self._runtime.database.runs.heartbeat(tokens, lease_s=lease_s):
+            if not held[run_id][1].ending:
+                log.warning("a lease was lost", extra={"run_id": run_id})
+                self._runtime.instance.warm_storage.leave(run_id, lost=True)
+                held[run_id][1].request(Reason.LOST)
+
+    def look_at_cancels(self) -> None:
+        """Look, in another thread and soon, which runs shall be canceled."""
+        self._look.set()
+
+    def hand_back(self) -> None:
+        """Stop what still executes and let other workers go on with it from the last committed op."""
+        for run_id, (claim, interrupt) in self._snapshot().items():
+            storage = self._runtime.instance.warm_storage
+            try:
+                self._runtime.instance.report_engine_event(
+                    str(Reason.DRAIN).capitalize(), job_name=claim.job, run_id=run_id
+                )
+                storage.flush(run_id)
+                storage.leave(run_id, lost=True)
+                interrupt.request(Reason.DRAIN)
+                self._runtime.database.runs.release(claim)
+            except (LeaseLost, TemporaryError) as error:
+                interrupt.request(Reason.DRAIN)
+                log.warning("a run is left to its lease", extra={"run_id": run_id, "error": str(error)})
+        self.wait_idle(5.0)
+
+    def _snapshot(self) -> dict[str, tuple[RunClaim, Interrupt]]:
+        with self._changed:
+            return dict(self._held)
+
+    def _cancel_forever(self) -> None:
+        while True:
+            self._look.wait()
+            self._look.clear()
+            time.sleep(0)  # several notifications at once are one look
+            try:
+                self._cancel_requested()
+            except Exception:  # outermost loop of this thread
+                log.exception("cancel requests could not be read; the next heartbeat looks again")
+
+    def _cancel_requested(self) -> None:
+        held = self._snapshot()
+        wanted = set(held) - self._canceling
+        if not wanted:
+            return
+        for run_id in self._runtime.database.runs.cancels(wanted):
+            run = self._runtime.instance.get_run_by_id(run_id)
+            if run is None:
+                continue  # being created: the next heartbeat looks again
+            # Dagster ends an interrupted run as canceled only where it was told so before.
+            if run.status.value != "CANCELING" and run.status not in FINISHED_STATUSES:
+                self._runtime.instance.report_run_canceling(run)
+            self._canceling.add(run_id)
+            held[run_id][1].request(Reason.CANCEL)

@@ -1,0 +1,84 @@
+"""Put a worker together: the one place where the warm runtime meets settings, commands and telemetry."""
+
+import importlib.metadata
+import os
+from typing import cast
+
+import dagster as dg
+
+from integrations.database import Database
+from integrations.errors import Misconfigured
+from integrations.security.secrets import resolve
+from integrations.settings import Settings
+from orchestration.warm import logs
+from orchestration.warm.instance import WarmInstance
+from orchestration.warm.location import Location, load_location
+from orchestration.warm.runs import Runtime
+from orchestration.warm.worker import CORE, Dispatch, Worker, worker_id
+
+
+def open_database(settings: Settings, name: str = "runbell-worker") -> Database:
+    """Return this process's database. Raises `Misconfigured` where no URL is set."""
+    if settings.database.url is None:
+        raise Misconfigured("no database: set RUNBELL_DATABASE__URL, or start everything with `runbell up`")
+    return Database(
+        resolve(settings.database.url, name="database.url").get_secret_value(),
+        files=settings.state / "files",
+        pool_size=settings.database.pool_size,
+        name=name,
+    )
+
+
+def open_instance(settings: Settings) -> WarmInstance:
+    """Return the Dagster instance of RUNBELL_HOME/dagster. Raises `Misconfigured` where it is another kind."""
+    os.environ.setdefault("DAGSTER_HOME", str(settings.state / "dagster"))
+    instance = dg.DagsterInstance.get()
+    if not isinstance(instance, WarmInstance):
+        raise Misconfigured(f"{os.environ['DAGSTER_HOME']}/dagster.yaml does not name WarmInstance")
+    return instance
+
+
+def build_worker(location_name: str, settings: Settings | None = None) -> Worker:
+    """Return a worker of a code location, ready to start."""
+    settings = settings or Settings()
+    database, instance = open_database(settings), open_instance(settings)
+    location = load_location(settings, location_name)
+    logs.install()
+    publish_commands(database, location)
+    runtime = Runtime(
+        settings=settings,
+        database=database,
+        instance=instance,
+        location=location,
+        worker=worker_id(location_name),
+        version=importlib.metadata.version("runbell"),
+    )
+    return Worker(runtime, build_dispatch(runtime) if location_name == CORE else None)
+
+
+def publish_commands(database: Database, location: Location) -> None:
+    """Compile the location's jobs into typed commands and store them for everybody."""
+    from orchestration.commands.catalogue import compile_location
+    from orchestration.commands.publishing import publish
+
+    specs = [
+        spec for repository in location.repositories.values() for spec in compile_location(repository, location.name)
+    ]
+    publish(database, location.name, specs)
+
+
+def build_dispatch(runtime: Runtime) -> Dispatch:
+    """Return what routes messages; what the core location's ops use is warmed up on the way."""
+    from integrations.memory import Memory
+    from orchestration.commands.dispatch import Dispatcher
+    from orchestration.resources import build, warm_up
+
+    resources = build(runtime.settings)
+    warm_up(resources)
+    return Dispatcher(
+        runtime.database,
+        runtime.settings,
+        location=runtime.location.name,
+        worker=runtime.worker,
+        memory=cast("Memory", resources["memory"]),
+    )

@@ -1,0 +1,173 @@
+"""The durable executor: drives Dagster's own `ActiveExecution` in one thread, and goes on where a run stood.
+
+Behaves as the in-process executor does, with these differences: a stop is noticed within an op's own code; what an op
+with the tag `runbell/acts` did is committed before anything follows; an interrupted run is resumed from its event log.
+Waiting ops will park here: see `_next_step`.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from inspect import GEN_CLOSED, getgeneratorstate
+from typing import cast
+
+from orchestration.warm.engine import ExecutionManager, Preparation
+from orchestration.warm.internals import (
+    ActiveExecution,
+    DagsterEvent,
+    DagsterExecutionInterruptedError,
+    EngineEventData,
+    ExecuteRunWithPlanIterable,
+    ExecutionPlan,
+    ExecutionStep,
+    Executor,
+    InstanceConcurrencyContext,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    RetryMode,
+    StepDependencyConfig,
+    StepExecutionContext,
+    create_compute_log_file_key,
+    dagster_event_sequence_for_step,
+    trigger_hooks,
+)
+from orchestration.warm.interrupt import Interrupt
+from orchestration.warm.replay import Replayed, replay
+from orchestration.warm.storage import WarmEventLogStorage
+
+ACTS_TAG = "runbell/acts"
+"""Marks an op that acts on the outside: all before it, and it itself, is committed before anything follows."""
+
+
+class DurableExecutor(Executor):
+    """Executes one run in the calling thread."""
+
+    def __init__(self, prepared: Preparation, interrupt: Interrupt) -> None:
+        self._prepared = prepared
+        self._interrupt = interrupt
+
+    @property
+    def retries(self) -> RetryMode:
+        """Ops are retried as their policies say."""
+        return RetryMode.ENABLED
+
+    @property
+    def step_dependency_config(self) -> StepDependencyConfig:
+        """Ops wait for all ops that they depend on."""
+        return StepDependencyConfig.default()
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        """Yield the events of the run's ops."""
+        resumed = plan_context.resume_from_failure
+        word = "Resuming" if resumed else "Executing"
+        yield DagsterEvent.engine_event(
+            plan_context,
+            f"{word} in a warm worker (pid {os.getpid()})",
+            EngineEventData.in_process(os.getpid(), list(execution_plan.step_keys_to_execute)),
+        )
+
+        def iterate(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+            yield from self._execute(job_context, execution_plan, resumed=resumed)
+
+        yield from iter(
+            ExecuteRunWithPlanIterable(
+                execution_plan=execution_plan,
+                iterator=iterate,
+                execution_context_manager=ExecutionManager(plan_context, self._prepared),
+            )
+        )
+
+    def _execute(
+        self, job_context: PlanExecutionContext, plan: ExecutionPlan, *, resumed: bool
+    ) -> Iterator[DagsterEvent]:
+        with (
+            InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as pools,
+            ExitStack() as captured,
+            plan.start(
+                retry_mode=self.retries,
+                instance_concurrency_context=pools,
+                step_dependency_config=self.step_dependency_config,
+            ) as active,
+        ):
+            yield self._capture(job_context, plan, captured)
+            if resumed:
+                yield from self._replay(job_context, active, pools)
+            while not active.is_complete:
+                step = self._next_step(active)
+                yield from active.concurrency_event_iterator(job_context)
+                if step is None:
+                    self._interrupt.wait(max(active.sleep_interval(), 0.01))
+                else:
+                    yield from self._run_step(job_context, active, step)
+
+    def _next_step(self, active: ActiveExecution) -> ExecutionStep | None:
+        """Return the op to run now; None where all that are left wait for a retry or a slot of a pool."""
+        self._interrupt.check()
+        return active.get_next_step()
+
+    def _run_step(
+        self, job_context: PlanExecutionContext, active: ActiveExecution, step: ExecutionStep
+    ) -> Iterator[DagsterEvent]:
+        acts = step.tags.get(ACTS_TAG) == "true"
+        if acts:
+            self._flush(job_context)
+        step_context = job_context.for_step(step, active.get_known_state())
+        events: list[DagsterEvent] = []
+        for event in self._guarded(step_context):
+            events.append(event)
+            yield event
+            active.handle_event(event)
+        active.verify_complete(job_context, step.key)
+        for event in active.plan_events_iterator(job_context):
+            events.append(event)
+            yield event
+        yield from trigger_hooks(step_context, events)
+        if acts:
+            self._flush(job_context)
+
+    def _guarded(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
+        """Yield an op's events; a stop is raised inside the op, so that it ends as Dagster's ops do."""
+        sequence = cast("Generator[DagsterEvent]", dagster_event_sequence_for_step(step_context))
+        thrown = False
+        while True:
+            try:
+                if self._interrupt.reason is not None and not thrown:
+                    thrown = True
+                    event = sequence.throw(DagsterExecutionInterruptedError(str(self._interrupt.reason)))
+                else:
+                    with self._interrupt.exposed():
+                        event = next(sequence)
+            except StopIteration:
+                break
+            except DagsterExecutionInterruptedError:
+                self._interrupt.cover()
+                # It may have struck just outside the op: then it still has to get in.
+                if thrown or getgeneratorstate(sequence) == GEN_CLOSED:
+                    raise
+                continue
+            yield event
+        # A retry policy turns the interruption into a retry, and an op may swallow it.
+        self._interrupt.check()
+
+    def _capture(self, job_context: PlanExecutionContext, plan: ExecutionPlan, captured: ExitStack) -> DagsterEvent:
+        manager = job_context.instance.compute_log_manager
+        log_key = manager.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())
+        context = captured.enter_context(manager.capture_logs(log_key))
+        steps = [step.key for step in plan.get_steps_to_execute_in_topo_order()]
+        return DagsterEvent.capture_logs(job_context, steps, log_key, context)
+
+    def _replay(
+        self, job_context: PlanExecutionContext, active: ActiveExecution, pools: InstanceConcurrencyContext
+    ) -> Iterator[DagsterEvent]:
+        entries = job_context.instance.all_logs(job_context.run_id)
+        done: Replayed = replay(active, entries, pools)
+        job_context.instance.event_log_storage.free_concurrency_slots_for_run(job_context.run_id)
+        # Handed out again, not stored again: Dagster counts failures of the whole run, also those before a crash.
+        yield from done.failures
+        for key in done.newly_skipped:
+            yield DagsterEvent.step_skipped_event(job_context.for_step(active.get_step_by_key(key)))
+
+    def _flush(self, job_context: PlanExecutionContext) -> None:
+        storage = job_context.instance.event_log_storage
+        if isinstance(storage, WarmEventLogStorage):
+            storage.flush(job_context.run_id)

@@ -1,0 +1,207 @@
+"""One run in a warm worker: create it where Dagster lacks it, execute or resume it, answer its message."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import dagster as dg
+
+from integrations.database import Database, RunClaim
+from integrations.errors import LeaseLost, NotFound
+from integrations.messages import MessageStatus, OutboundMessage
+from integrations.settings import Settings
+from integrations.telemetry import span, trace_id_of
+from orchestration.warm import answers
+from orchestration.warm.engine import Preparation, execute, own_executor, prepare
+from orchestration.warm.executor import DurableExecutor
+from orchestration.warm.follow import Follower
+from orchestration.warm.instance import WarmInstance
+from orchestration.warm.internals import FINISHED_STATUSES, DagsterRunAlreadyExists
+from orchestration.warm.interrupt import Interrupt, Reason
+from orchestration.warm.location import Location
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+"""Workers that may die with a run before it is given up."""
+_SUCCESS, _CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What all runs of a worker share."""
+
+    settings: Settings
+    database: Database
+    instance: WarmInstance
+    location: Location
+    worker: str
+    version: str
+
+
+def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> None:
+    """Bring a claimed run to its end and answer its message. Raises `LeaseLost`; what it raises else is a fault."""
+    storage = runtime.instance.warm_storage
+    storage.hold(claim.run_id, claim.token)
+    lost = True
+    try:
+        with span(f"run {claim.job}", traceparent=claim.traceparent, run_id=claim.run_id, job=claim.job):
+            _Attempt(runtime, claim, interrupt).go()
+        lost = False
+    finally:
+        storage.leave(claim.run_id, lost=lost)
+
+
+class _Attempt:
+    """This worker's attempt at a run."""
+
+    def __init__(self, runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> None:
+        self._runtime = runtime
+        self._claim = claim
+        self._interrupt = interrupt
+        self._instance = runtime.instance
+        self._follower = Follower(runtime.database, claim)
+        self._began = time.monotonic()
+        self._plan: Preparation | None = None
+
+    def go(self) -> None:
+        """Create, execute, answer, finish."""
+        problem: str | None = None
+        run = self._existing()
+        try:
+            run = run or self._create()
+        except (dg.DagsterInvalidConfigError, NotFound) as error:
+            problem = _first_line(error)
+        if run is not None:
+            self._stop_early(run)
+            run = self._run_to_end(run)
+        self._interrupt_if_lost()
+        self._interrupt.ending = True
+        self._answer(run, problem)
+        self._runtime.database.runs.finish(self._claim)
+
+    def _existing(self) -> dg.DagsterRun | None:
+        """Return the run where Dagster may have it: not for a fresh request."""
+        if self._claim.request is not None and self._claim.attempts == 1:
+            return None
+        run = self._instance.get_run_by_id(self._claim.run_id)
+        if run is None and self._claim.request is None:
+            log.warning("a run was deleted before it began", extra={"run_id": self._claim.run_id})
+        return run
+
+    def _create(self) -> dg.DagsterRun | None:
+        """Make Dagster's run from the request."""
+        claim, location = self._claim, self._runtime.location
+        if claim.request is None:
+            return None
+        job = location.job(claim.job)
+        definition = job.get_definition()
+        tags = {**definition.run_tags, **self._tags()}
+        config = cast("dict[str, object]", claim.request.get("run_config") or {})
+        self._plan = Preparation(job, config, tags, self._instance)
+        try:
+            return self._instance.create_run_for_job(
+                definition,
+                execution_plan=self._plan.plan,
+                run_id=claim.run_id,
+                run_config=config,
+                tags=tags,
+                remote_job_origin=location.remote_origin(claim.job),
+                job_code_origin=location.code_origin(claim.job),
+            )
+        except DagsterRunAlreadyExists:
+            return self._instance.get_run_by_id(claim.run_id)
+
+    def _tags(self) -> dict[str, str]:
+        claim = self._claim
+        given = cast("dict[str, str]", (claim.request or {}).get("tags") or {})
+        tags = {"runbell/version": self._runtime.version, **given}
+        if claim.traceparent and (trace_id := trace_id_of(claim.traceparent)):
+            tags.setdefault("runbell/trace_id", trace_id)
+        return tags
+
+    def _stop_early(self, run: dg.DagsterRun) -> None:
+        """Mark a run that was canceled, or that killed too many workers, before anything of it executes."""
+        if run.status in FINISHED_STATUSES:
+            return
+        if self._claim.cancel_requested or run.status is dg.DagsterRunStatus.CANCELING:
+            self._instance.report_run_canceled(run, "Canceled before a worker took it on.")
+        elif self._claim.attempts > MAX_ATTEMPTS:
+            self._instance.report_run_failed(
+                run, f"Given up: {MAX_ATTEMPTS} workers died with this run. See the workers' logs."
+            )
+
+    def _run_to_end(self, run: dg.DagsterRun) -> dg.DagsterRun:
+        """Execute or resume a run that has not ended, and return it as it ended."""
+        run = run if self._plan else self._reload(run)
+        if run.status in FINISHED_STATUSES:
+            return run
+        resume = run.status is dg.DagsterRunStatus.STARTED
+        try:
+            prepared = self._plan or prepare(self._runtime.location.job(run.job_name), run, self._instance)
+        except (dg.DagsterInvalidConfigError, NotFound) as error:
+            self._instance.report_run_failed(run, _first_line(error))
+            return self._reload(run)
+        if resume and own_executor(prepared.job.get_definition()):
+            self._instance.report_run_failed(run, "Its worker died, and only the durable executor can resume a run.")
+            return self._reload(run)
+        self._execute(prepared, run, resume=resume)
+        return self._reload(run)
+
+    def _execute(self, prepared: Preparation, run: dg.DagsterRun, *, resume: bool) -> None:
+        self._plan = prepared
+        if self._claim.message_id is not None:
+            self._runtime.database.inbox.stamp(self._claim.message_id, "started_at")
+        self._follower.begin(self._runtime.settings.run_url(run.run_id), resumed=resume)
+        try:
+            for event in execute(prepared, run, DurableExecutor(prepared, self._interrupt), resume=resume):
+                self._follower.see(event)
+        finally:
+            self._follower.close()
+        self._instance.warm_storage.flush(run.run_id)
+
+    def _reload(self, run: dg.DagsterRun) -> dg.DagsterRun:
+        return self._instance.get_run_by_id(run.run_id) or run
+
+    def _interrupt_if_lost(self) -> None:
+        if self._interrupt.reason in {Reason.LOST, Reason.DRAIN}:
+            raise LeaseLost(f"run {self._claim.run_id}: {self._interrupt.reason}")
+
+    def _answer(self, run: dg.DagsterRun | None, problem: str | None) -> None:
+        claim = self._claim
+        if claim.message_id is None or claim.address is None:
+            return
+        text, status = self._failure_text(run, problem), MessageStatus.FAILED
+        reply = OutboundMessage(address=claim.address, text=text)
+        if run is not None and run.status is _SUCCESS:
+            reply, status = self._success_reply(run), MessageStatus.ANSWERED
+        self._runtime.database.inbox.answer(
+            claim.message_id,
+            [reply],
+            status=status,
+            run_id=None if run is None else run.run_id,
+            error=None if status is MessageStatus.ANSWERED else text,
+            fence=claim.token if run is not None else None,
+        )
+
+    def _success_reply(self, run: dg.DagsterRun) -> OutboundMessage:
+        runtime, claim = self._runtime, self._claim
+        assert claim.address is not None
+        prepared = self._plan or prepare(runtime.location.job(run.job_name), run, self._instance)
+        title = f"✅ {claim.job} is done in {time.monotonic() - self._began:.1f} s"
+        outputs = self._instance.warm_storage.outputs
+        return answers.success(runtime.database, outputs, prepared.plan, run.run_id, claim.address, title)
+
+    def _failure_text(self, run: dg.DagsterRun | None, problem: str | None) -> str:
+        if problem is not None or run is None:
+            return f"⚠️ {self._claim.job} could not start: {problem or 'its run was deleted'}"
+        url = self._runtime.settings.run_url(run.run_id)
+        if run.status is _CANCELED:
+            return f"⏹ {self._claim.job} was canceled. [Open the run]({url})"
+        return answers.failure(self._claim.job, self._follower.failures, url)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[:3]) or type(error).__name__

@@ -1,0 +1,199 @@
+"""Dagster's PostgreSQL storages with pooled connections, cached schema checks and, in workers, group commit.
+
+The schema is the stock one. Outside workers every event is stored at once, as in stock Dagster. What goes into one
+commit is `commits`' and `writing`'s matter.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from dagster_postgres.event_log.event_log import PostgresEventLogStorage
+from dagster_postgres.run_storage.run_storage import PostgresRunStorage
+from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleStorage
+from dagster_postgres.utils import pg_url_from_config
+
+from integrations.database.engine import driver_url
+from orchestration.warm.commits import GroupCommit, Row
+from orchestration.warm.internals import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    ConfigurableClassData,
+    EventLogEntry,
+)
+from orchestration.warm.interrupt import shielded
+from orchestration.warm.writing import Outputs, Writer
+
+POOL_SIZE = 8
+_engines: dict[str, sa.Engine] = {}
+_engines_lock = threading.Lock()
+
+
+def shared_engine(url: str) -> sa.Engine:
+    """Return this process's pool for Dagster's tables; it commits by statement, as Dagster expects."""
+    address = driver_url(url, "psycopg2")
+    key = address.render_as_string(hide_password=False)
+    with _engines_lock:
+        if key not in _engines:
+            _engines[key] = sa.create_engine(
+                address,
+                isolation_level="AUTOCOMMIT",
+                pool_size=POOL_SIZE,
+                max_overflow=56,
+                pool_timeout=20,
+                pool_pre_ping=True,
+                connect_args={"application_name": "runbell-dagster", "connect_timeout": 5},
+            )
+        return _engines[key]
+
+
+def _psycopg2(config: Mapping[str, Any]) -> str:
+    return driver_url(pg_url_from_config(config), "psycopg2").render_as_string(hide_password=False)
+
+
+class WarmRunStorage(PostgresRunStorage):
+    """Runs, pooled; what can't change any more is asked for once."""
+
+    def __init__(self, postgres_url: str, **options: Any) -> None:
+        self._known: dict[tuple[str, str], bool] = {}
+        super().__init__(postgres_url, **options)
+        self._engine = shared_engine(postgres_url)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "WarmRunStorage":
+        """Build from dagster.yaml."""
+        return cls(_psycopg2(config_value), inst_data=inst_data)
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Tell whether the schema has these columns."""
+        return self._once("schema", "run_stats", super().has_run_stats_index_cols)
+
+    def has_backfill_id_column(self) -> bool:
+        """Tell whether the schema has this column."""
+        return self._once("schema", "backfill_id", super().has_backfill_id_column)
+
+    def has_job_snapshot(self, job_snapshot_id: str) -> bool:
+        """Tell whether the snapshot is stored; snapshots are never removed."""
+        return self._once("job", job_snapshot_id, lambda: super(WarmRunStorage, self).has_job_snapshot(job_snapshot_id))
+
+    def has_execution_plan_snapshot(self, execution_plan_snapshot_id: str) -> bool:
+        """Tell whether the snapshot is stored; snapshots are never removed."""
+        ask = super().has_execution_plan_snapshot
+        return self._once("plan", execution_plan_snapshot_id, lambda: ask(execution_plan_snapshot_id))
+
+    def _once(self, kind: str, name: str, ask: Any) -> bool:
+        if not self._known.get((kind, name)):
+            # A "no" is asked again: a migration or another process may have made it a "yes".
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[kind, name] = bool(ask())
+        return self._known[kind, name]
+
+
+class WarmEventLogStorage(PostgresEventLogStorage):
+    """Events, pooled; in workers, step events are committed in groups and always before their run's status."""
+
+    def __init__(self, postgres_url: str, **options: Any) -> None:
+        self._tables: set[str] = set()
+        super().__init__(postgres_url, **options)
+        self._engine = shared_engine(postgres_url)
+        self._commits: GroupCommit | None = None
+        self.writer = Writer(self._engine)
+        self.outputs = Outputs(self._engine, self.append, self.flush)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "WarmEventLogStorage":
+        """Build from dagster.yaml."""
+        return cls(_psycopg2(config_value), inst_data=inst_data)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """This process's connections to the database."""
+        return self._engine
+
+    def gather(self) -> None:
+        """Commit step events in groups from now on: for workers, whose runs are resumed when events are lost."""
+        if self._commits is None:
+            self._commits = GroupCommit(self.writer.write)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event, or gather it where its run goes on without it being durable."""
+        with shielded():
+            if self._commits is None:
+                super().store_event(event)
+            elif _is_asset_event(event):
+                self._commits.flush(event.run_id)
+                super().store_event(event)
+            else:
+                self._commits.add(Row("event", event.run_id, self._event_to_row(event)))
+                if event.dagster_event is not None and event.dagster_event.is_job_event:
+                    self._commits.flush(event.run_id)
+
+    def append(self, row: Row) -> None:
+        """Store a row of another table together with the events around it."""
+        if self._commits is None:
+            self.writer.write([row])
+        else:
+            self._commits.add(row)
+
+    def flush(self, run_id: str | None = None) -> None:
+        """Block until all that was gathered is stored. Raises `LeaseLost` where the run was claimed by another."""
+        if self._commits is not None:
+            with shielded():
+                self._commits.flush(run_id)
+
+    def hold(self, run_id: str, token: int) -> None:
+        """Write this run's rows under the token of its lease only."""
+        self.writer.tokens[run_id] = token
+        if self._commits is not None:
+            self._commits.admit(run_id)
+
+    def leave(self, run_id: str, *, lost: bool) -> None:
+        """Stop writing for a run; where its lease was lost, drop what has not been stored."""
+        if self._commits is not None:
+            if lost:
+                self._commits.refuse(run_id)
+            else:
+                self._commits.flush()
+        self.writer.tokens.pop(run_id, None)
+        self.outputs.forget(run_id)
+
+    def has_table(self, table_name: str) -> bool:
+        """Tell whether the schema has a table."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def dispose(self) -> None:
+        """Store what is left."""
+        if self._commits is not None:
+            self._commits.close()
+            self._commits = None
+        super().dispose()
+
+
+class WarmScheduleStorage(PostgresScheduleStorage):
+    """Ticks and instigators, pooled."""
+
+    def __init__(self, postgres_url: str, **options: Any) -> None:
+        super().__init__(postgres_url, **options)
+        self._engine = shared_engine(postgres_url)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "WarmScheduleStorage":
+        """Build from dagster.yaml."""
+        return cls(_psycopg2(config_value), inst_data=inst_data)
+
+
+def _is_asset_event(event: EventLogEntry) -> bool:
+    if not event.is_dagster_event:
+        return False
+    kind = event.dagster_event_type
+    return kind in ASSET_EVENTS or kind in ASSET_CHECK_EVENTS

@@ -1,0 +1,242 @@
+"""A warm worker: a process that has loaded one code location and executes its runs in threads.
+
+`python -m orchestration.warm.worker LOCATION` runs one without Ray, for debugging. Workers pull: NOTIFY wakes them,
+a slow poll is the net beneath. Workers of `core` also route messages, and keep one thread for control commands.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from integrations.database import ClaimedMessage, Listener, RunClaim
+from integrations.errors import LeaseLost, TemporaryError
+from orchestration.warm.active import ActiveRuns
+from orchestration.warm.interrupt import interruptible
+from orchestration.warm.runs import Runtime, carry_out
+
+log = logging.getLogger(__name__)
+
+CORE = "core"
+POLL_S = 2.0
+"""How long a missed notification may go unnoticed."""
+BEATS_PER_LEASE = 4
+
+
+class Dispatch(Protocol):
+    """Routes one message: answers it on the spot, or makes its run."""
+
+    words: frozenset[str]
+    """The control commands, which overtake."""
+
+    def __call__(self, claimed: ClaimedMessage) -> RunClaim | None:
+        """Return the run where this worker shall execute it; None where nothing is left to do here."""
+        ...
+
+
+def worker_id(location: str) -> str:
+    """Return a name that no other worker has or had."""
+    return f"{location}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Worker:
+    """Claims and executes until it is drained."""
+
+    def __init__(self, runtime: Runtime, dispatch: Dispatch | None = None) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._location = runtime.location.name
+        self._dispatch = dispatch
+        workers = runtime.settings.workers
+        self._lease_s = workers.lease_s
+        self._threads = workers.threads
+        self._free = threading.Semaphore(self._threads)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="run")
+        self._active = ActiveRuns(runtime)
+        self._wake = threading.Event()
+        self._wake_control = threading.Event()
+        self._stopping = threading.Event()
+        self._helpers: list[threading.Thread] = []
+        self._listener = Listener(self._database.url, self._channels(), self._heard)
+
+    def start(self) -> "Worker":
+        """Begin to work; returns at once."""
+        self._runtime.instance.warm_storage.gather()
+        self._beat()
+        self._listener.start()
+        self._help("claims", self._claim_runs)
+        self._help("heartbeat", self._keep_alive)
+        if self._dispatch is not None:
+            self._help("control", self._claim_control)
+        log.info("worker is ready", extra={"worker": self._runtime.worker, "threads": self._threads})
+        return self
+
+    @property
+    def busy(self) -> int:
+        """Runs under way."""
+        return len(self._active)
+
+    def drain(self, *, grace_s: float = 10.0) -> None:
+        """Take nothing new, let runs end within the grace, hand the others back, and stop. Idempotent."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._wake.set()
+        self._wake_control.set()
+        self._active.wait_idle(grace_s)
+        self._active.hand_back()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for helper in self._helpers:
+            helper.join(timeout=5)
+        self._listener.close()
+        self._runtime.instance.warm_storage.flush()
+        self._database.workers.gone(self._runtime.worker)
+
+    def _channels(self) -> list[str]:
+        channels = ["runbell_runs", "runbell_cancel"]
+        return [*channels, "runbell_inbox"] if self._dispatch is not None else channels
+
+    def _heard(self, channel: str, payload: str) -> None:
+        """Wake whom it concerns; a reconnection concerns everybody."""
+        if channel == "runbell_cancel":
+            self._active.look_at_cancels()
+        elif channel == "runbell_runs":
+            if payload == self._location:
+                self._wake.set()
+        else:
+            self._wake.set()
+            self._wake_control.set()
+
+    def _help(self, name: str, loop: Callable[[], None]) -> None:
+        helper = threading.Thread(target=self._forever, args=(name, loop), name=name, daemon=True)
+        helper.start()
+        self._helpers.append(helper)
+
+    def _forever(self, name: str, once: Callable[[], None]) -> None:
+        """Repeat until the worker stops; this is the outermost loop of its thread."""
+        while not self._stopping.is_set():
+            try:
+                once()
+            except TemporaryError as error:
+                log.warning("%s will try again", name, extra={"error": str(error)})
+                self._stopping.wait(error.after)
+            except Exception:
+                log.exception("%s failed, will try again", name)
+                self._stopping.wait(1.0)
+
+    def _claim_runs(self) -> None:
+        """Wait until there may be work and a free thread; claim and hand out as much as fits."""
+        self._wake.wait(POLL_S)
+        self._wake.clear()
+        while not self._stopping.is_set():
+            slots = self._take_slots()
+            handed_out = 0
+            try:
+                handed_out = self._hand_out(slots)
+            finally:
+                self._free.release(slots - handed_out) if slots > handed_out else None
+            if handed_out == 0:
+                return
+
+    def _hand_out(self, slots: int) -> int:
+        handed_out = 0
+        if self._dispatch is not None:
+            for claimed in self._database.inbox.claim(self._runtime.worker, limit=slots, lease_s=self._lease_s):
+                self._pool.submit(self._work, lambda claimed=claimed: self._route(claimed))
+                handed_out += 1
+        if handed_out < slots:
+            left = slots - handed_out
+            for claim in self._database.runs.claim(
+                self._location, self._runtime.worker, limit=left, lease_s=self._lease_s
+            ):
+                self._pool.submit(self._work, lambda claim=claim: claim)
+                handed_out += 1
+        return handed_out
+
+    def _take_slots(self) -> int:
+        """Wait for one free thread, and take all that are free."""
+        while not self._free.acquire(timeout=0.5):
+            if self._stopping.is_set():
+                return 0
+        taken = 1
+        while self._free.acquire(blocking=False):
+            taken += 1
+        return taken
+
+    def _work(self, obtain: Callable[[], RunClaim | None]) -> None:
+        """Do one piece of work in a thread of the pool; this is the thread's outermost frame."""
+        try:
+            if (claim := obtain()) is not None:
+                self._carry_out(claim)
+        except LeaseLost as error:
+            log.warning("left to another worker", extra={"error": str(error)})
+        except Exception:
+            log.exception("a piece of work failed; it will be claimed again when its lease ends")
+        finally:
+            self._free.release()
+            self._wake.set()
+
+    def _route(self, claimed: ClaimedMessage) -> RunClaim | None:
+        assert self._dispatch is not None
+        return self._dispatch(claimed)
+
+    def _carry_out(self, claim: RunClaim) -> None:
+        with interruptible() as interrupt, self._active.holding(claim, interrupt):
+            carry_out(self._runtime, claim, interrupt)
+
+    def _claim_control(self) -> None:
+        """Answer control commands, whatever else goes on."""
+        assert self._dispatch is not None
+        self._wake_control.wait(POLL_S)
+        self._wake_control.clear()
+        while claimed := self._database.inbox.claim(
+            self._runtime.worker, limit=1, lease_s=self._lease_s, words=self._dispatch.words
+        ):
+            if (claim := self._dispatch(claimed[0])) is not None:
+                self._free.acquire()
+                self._pool.submit(self._work, lambda claim=claim: claim)
+
+    def _keep_alive(self) -> None:
+        """Extend all leases in one statement, look at cancel requests, and show that the worker lives."""
+        self._stopping.wait(self._lease_s / BEATS_PER_LEASE)
+        self._active.extend_leases(self._lease_s)
+        self._active.look_at_cancels()
+        self._beat()
+        if self._dispatch is not None:
+            self._database.inbox.bury()
+
+    def _beat(self) -> None:
+        self._database.workers.beat(
+            self._runtime.worker,
+            location=self._location,
+            pid=os.getpid(),
+            threads=self._threads,
+            busy=self.busy,
+            version=self._runtime.version,
+            state="draining" if self._stopping.is_set() else "ready",
+        )
+
+
+def main() -> None:
+    """Run a worker in this process until a signal ends it."""
+    import signal
+    import sys
+
+    from orchestration.warm.assembly import build_worker
+
+    worker = build_worker(sys.argv[1]).start()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        time.sleep(0.2)
+    worker.drain()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Jobs that the warm runtime's tests run, as a user's code location has them."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from integrations.errors import InvalidInput
+from integrations.messages import Reply
+
+
+class Count(dg.Config):
+    start: int = 1
+
+
+@dg.op
+def one(config: Count) -> int:
+    return config.start
+
+
+@dg.op
+def more(context: dg.OpExecutionContext, value: int) -> int:
+    context.log.info("adding to %s", value)
+    print(f"value {value} in {context.run_id}")
+    return value + 1
+
+
+@dg.op
+def told(value: int) -> str:
+    return f"it is {value}"
+
+
+@dg.job(tags={"team": "tests"})
+def five() -> None:
+    told(more.alias("more_3")(more.alias("more_2")(more(one()))))
+
+
+@dg.op(out=dg.DynamicOut(int))
+def fan(count: int):
+    for index in range(count):
+        yield dg.DynamicOutput(index, mapping_key=f"k{index}")
+
+
+@dg.op
+def double(value: int) -> int:
+    return value * 2
+
+
+@dg.op
+def total(values: list[int]) -> str:
+    return f"total {sum(values)}"
+
+
+@dg.job
+def dynamic() -> None:
+    total(fan(more(one())).map(double).collect())
+
+
+@dg.job
+def dynamic_leaves() -> None:
+    fan(more(one())).map(told)
+
+
+@dg.op(out={"left": dg.Out(int, is_required=False), "right": dg.Out(int, is_required=False)})
+def either(value: int):
+    yield dg.Output(value, "left")
+
+
+@dg.op
+def after_left(value: int) -> str:
+    return f"left {value}"
+
+
+@dg.op
+def after_right(value: int) -> str:
+    return f"right {value}"
+
+
+@dg.op
+def join(texts: list[str]) -> str:
+    return " and ".join(texts)
+
+
+@dg.job
+def optional() -> None:
+    left, right = either(one())
+    join([after_left(left), after_right(right)])
+
+
+@dg.op
+def broken(value: int) -> int:
+    raise ValueError(f"no good: {value}")
+
+
+@dg.job
+def failing() -> None:
+    told(broken(one()))
+    more(one.alias("another")())
+
+
+@dg.op
+def refusing(value: int) -> int:
+    raise InvalidInput("The start must be larger.")
+
+
+@dg.job
+def refused() -> None:
+    refusing(one())
+
+
+_tries: dict[str, int] = {}
+
+
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=2))
+def flaky(context: dg.OpExecutionContext, value: int) -> int:
+    _tries[context.run_id] = _tries.get(context.run_id, 0) + 1
+    if _tries[context.run_id] < 3:
+        raise RuntimeError("not yet")
+    return value
+
+
+@dg.job
+def retrying() -> None:
+    told(flaky(one()))
+
+
+@dg.graph
+def inner(value: int) -> int:
+    return more(more.alias("again")(value))
+
+
+@dg.job
+def nested() -> None:
+    told(inner(one()))
+
+
+@dg.success_hook
+def hooked(context: dg.HookContext) -> None:
+    context.log.info("hook saw %s", context.op.name)
+
+
+@dg.job(hooks={hooked})
+def with_hooks() -> None:
+    told(one())
+
+
+class Tool(dg.ConfigurableResource[None]):
+    label: str = "tool"
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        assert context.log is not None
+        context.log.info("tool is put away")
+
+
+@dg.op
+def use(tool: Tool, value: int) -> str:
+    return f"{tool.label} {value}"
+
+
+@dg.job
+def with_resource() -> None:
+    use(value=one())
+
+
+@dg.op(ins={"start": dg.In(dg.Nothing)})
+def nothing_needed() -> None:
+    return None
+
+
+@dg.op
+def blob(value: int) -> bytes:
+    return b"x" * 100_000 + bytes([value])
+
+
+@dg.op
+def measure(data: bytes) -> str:
+    return f"{len(data)} bytes"
+
+
+@dg.job
+def large() -> None:
+    nothing_needed(start=measure(blob(one())))
+
+
+@dg.op
+def waits(context: dg.OpExecutionContext, value: int) -> int:
+    marker = Path(os.environ["WARM_TEST_FOLDER"]) / f"{context.run_id}.started"
+    with marker.open("a") as file:
+        file.write("x")
+    released = marker.with_suffix(".go")
+    for _ in range(6_000):
+        if released.exists():
+            return value
+        time.sleep(0.01)
+    raise TimeoutError("nobody released this op")
+
+
+@dg.op
+def noted(context: dg.OpExecutionContext, value: int) -> int:
+    with (Path(os.environ["WARM_TEST_FOLDER"]) / f"{context.run_id}.noted").open("a") as file:
+        file.write("x")
+    return value
+
+
+@dg.job
+def waiting() -> None:
+    told(waits(noted(one())))
+
+
+@dg.op
+def chatter(context: dg.OpExecutionContext, value: int) -> str:
+    for _ in range(5):
+        print(f"{context.run_id} on {threading.get_ident()}")
+        dg.get_dagster_logger().info("logged by %s", context.run_id)
+        time.sleep(0.005)
+    return context.run_id
+
+
+@dg.job
+def chatting() -> None:
+    chatter(one())
+
+
+@dg.op
+def with_file(value: int) -> Reply:
+    path = Path(os.environ["WARM_TEST_FOLDER"]) / "chart.txt"
+    path.write_text("a chart")
+    return Reply(text=f"see the chart of {value}", files=(path,))
+
+
+@dg.job
+def charted() -> None:
+    with_file(one())
+
+
+@dg.asset
+def kept() -> int:
+    return 41
+
+
+@dg.asset
+def derived(kept: int) -> int:
+    return kept + 1
+
+
+@dg.job(executor_def=dg.multiprocess_executor)
+def in_processes() -> None:
+    told(one())
+
+
+defs = dg.Definitions(
+    assets=[kept, derived],
+    jobs=[
+        charted,
+        chatting,
+        dynamic,
+        dynamic_leaves,
+        failing,
+        five,
+        in_processes,
+        large,
+        nested,
+        optional,
+        refused,
+        retrying,
+        waiting,
+        with_hooks,
+        with_resource,
+        dg.define_asset_job("assets_job", selection="*"),
+    ],
+    resources={"tool": Tool()},
+)
