@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from orchestration.commands.catalogue import nearest
 from orchestration.commands.language import Language, pick
@@ -158,7 +159,9 @@ class _Binder:
         while argument.kind == "array" and _goes_on(value) and at + used < len(words):
             value.extend(words[at + used].pieces)
             used += 1
-        self._given.setdefault(argument.name, []).append((word, [piece for piece in value if any(piece)]))
+        value = [piece for piece in value if any(piece)]
+        behind = replace(word, start=word.start + match.end(), end=words[at + used - 1].end, pieces=tuple(value))
+        self._given.setdefault(argument.name, []).append((behind, value))
         return used
 
     def _take_option(self, words: Sequence[Word], at: int, key: str, *, in_text: bool) -> int:

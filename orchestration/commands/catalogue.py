@@ -35,6 +35,8 @@ from orchestration.commands.vocabulary import CONTROLS, same_name
 log = logging.getLogger(__name__)
 
 NEAR_ENOUGH = 60
+NEAR_ENOUGH_IF_SHORT = 50
+"""Of a Chinese word, one of two characters is half."""
 _SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret"})
 PLATFORM_JOBS = frozenset({("core", "assistant")})
 """Jobs that take a message id and must never be started with somebody else's."""
@@ -122,7 +124,8 @@ class Catalogue:
 
 def nearest(word: str, words: Sequence[str]) -> str | None:
     """Return the word that looks most like this one, or None where none comes near."""
-    found = process.extractOne(word[:64], words, scorer=fuzz.WRatio, score_cutoff=NEAR_ENOUGH)
+    enough = NEAR_ENOUGH if len(word) > 3 else NEAR_ENOUGH_IF_SHORT
+    found = process.extractOne(word[:64], words, scorer=fuzz.WRatio, score_cutoff=enough)
     return found[0] if found else None
 
 
