@@ -1,23 +1,31 @@
-"""The step that fetches what the settings ask models for, with progress; after the first start it only looks."""
+"""The step that fetches the models that the settings ask for, with progress; after the first start it only looks."""
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 from integrations.settings import Settings
 from orchestration.supervise.spec import Report
 
 
-async def pull_starters(settings: Settings, home: Path, report: Report) -> None:
-    """Fetch the embedder and, where the engine loads files, the chat model. Raises what `serving.catalogue` does."""
-    wanted = [settings.serving.embedder]
+def wanted(settings: Settings) -> list[tuple[str, Literal["chat", "embedder"]]]:
+    """Return the models that must be files here: an `openai` engine has its own elsewhere."""
+    models: list[tuple[str, Literal["chat", "embedder"]]] = [(settings.serving.embedder, "embedder")]
     if settings.serving.engine == "llama_cpp":
-        wanted.append(settings.serving.model)
-    for name in wanted:
-        await asyncio.to_thread(_pull, home, name, report)
+        models.append((settings.serving.model, "chat"))
+    return models
 
 
-def _pull(home: Path, name: str, report: Report) -> None:
-    from serving.catalogue import Progress, pull
+async def pull_wanted(settings: Settings, home: Path, report: Report) -> None:
+    """Fetch what is missing or damaged. Raises what `serving.catalogue.pull` does."""
+    for name, kind in wanted(settings):
+        report(f"looking at {name}", None)
+        await asyncio.to_thread(_pull, home, name, kind, report)
+
+
+def _pull(home: Path, name: str, kind: Literal["chat", "embedder"], report: Report) -> None:
+    from integrations.errors import Misconfigured
+    from serving.catalogue import Progress, find, pull, starter
 
     def on_progress(progress: Progress) -> None:
         share = progress.done / progress.total if progress.total else None
@@ -26,5 +34,11 @@ def _pull(home: Path, name: str, report: Report) -> None:
             megabytes += f" of {progress.total / 1e6:.0f}"
         report(f"{progress.stage} {progress.name}: {megabytes} MB", share)
 
-    report(f"looking for {name}", None)
+    if name not in {known.name for known in starter()}:
+        # The user's own: it is whole when it was pulled, and the engine checks it when it loads.
+        try:
+            find(home, name, kind=kind)
+        except Misconfigured as error:
+            raise Misconfigured(f"{error}, or set RUNBELL_SERVING__MODEL to another") from error
+        return
     pull(home, name, on_progress)

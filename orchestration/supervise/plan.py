@@ -1,5 +1,6 @@
 """What runs, what needs what, and what each process is told: from the settings to a list of specs and steps."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from integrations.settings import Settings
 from orchestration.supervise import dagster_home, postgres, probes, ray_head
 from orchestration.supervise.home import Home, read_json, write_private
 from orchestration.supervise.locations import Location, read_locations
-from orchestration.supervise.models import pull_starters
+from orchestration.supervise.models import pull_wanted
 from orchestration.supervise.ports import LOOPBACK, PortSetting, free_port
 from orchestration.supervise.spec import Report, Spec, Step, python
 
@@ -75,7 +76,7 @@ def make_plan(settings: Settings, home: Home, endpoints: Endpoints) -> list[Spec
     dagster_home.write(home.path / "dagster", locations, home.sockets)
     return [
         _database(settings, home, endpoints),
-        Step("models", lambda report: pull_starters(settings, home.path, report)),
+        Step("models", lambda report: pull_wanted(settings, home.path, report)),
         *_chroma(settings, home, endpoints),
         _ray(home, endpoints),
         Spec(
@@ -95,6 +96,7 @@ def make_plan(settings: Settings, home: Home, endpoints: Endpoints) -> list[Spec
             start_within_s=180.0,
         ),
         _gateway(settings),
+        _answering(settings),
     ]
 
 
@@ -214,13 +216,25 @@ def _gateway(settings: Settings) -> Spec:
     return Spec(
         name="gateway",
         argv=python("integrations.gateway"),
-        ready=probes.http(gateway.host, gateway.port, "/readyz"),
+        ready=probes.http(gateway.host, gateway.port, "/healthz"),
         needs=("tables",),
         port=gateway.port,
         port_setting=PortSetting(gateway.host, gateway.port, "RUNBELL_GATEWAY__PORT", "gateway.port"),
         grace_s=15.0,
-        start_within_s=300.0,
+        hung_after_s=HUNG_S,
     )
+
+
+def _answering(settings: Settings) -> Step:
+    """Return the last step: the gateway itself says that a message can be answered."""
+    ready = probes.http(settings.gateway.host, settings.gateway.port, "/readyz")
+
+    async def wait(report: Report) -> None:
+        while (missing := await ready()) is not None:
+            report(missing, None)
+            await asyncio.sleep(0.3)
+
+    return Step("answering", wait, needs=("gateway", "serving", "workers"))
 
 
 def _port_in(value: object) -> int:

@@ -147,7 +147,10 @@ def _told(body: bytes) -> str:
     if not isinstance(found, dict):
         return ""
     problem = cast("dict[str, object]", found)
-    words = problem.get("detail") or problem.get("missing") or problem.get("title")
+    words = problem.get("detail") or problem.get("checks") or problem.get("title")
+    if isinstance(words, dict):
+        checks = cast("dict[str, object]", words)
+        words = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
     return f": {words}" if words else ""
 
 

@@ -1,0 +1,157 @@
+"""Talk to the gateway over HTTP, as the command line does. The live chat over WebSocket is `live.py`.
+
+Every call that changes something carries an event id, so it is repeated safely when the connection breaks.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+
+from integrations.errors import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Rejected,
+    RunbellError,
+    Unauthorized,
+    Unavailable,
+)
+from integrations.security.tokens import read_token
+
+NOT_UP = "Runbell is not up. Start it with: make up (or runbell up)."
+WAIT_S = 25
+ACCEPT_S = 15
+"""Seconds for which a gateway that is up but can't accept anything is asked again."""
+SETTLED = frozenset({"answered", "failed", "dead"})
+
+Json = Mapping[str, object]
+_KINDS: dict[int, type[RunbellError]] = {
+    400: InvalidInput,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    413: InvalidInput,
+    415: InvalidInput,
+    422: InvalidInput,
+}
+
+
+class NotUp(Unavailable):
+    """Nothing listens where the gateway should be."""
+
+    def __init__(self) -> None:
+        super().__init__(NOT_UP)
+
+
+class Client:
+    """The gateway's REST API for one installation; blocking, for one thread."""
+
+    def __init__(
+        self, url: str, home: Path, *, sleep: Callable[[float], None] = time.sleep, now: Callable[[], float] = time.time
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {read_token(home)}"},
+            timeout=httpx.Timeout(10.0, read=WAIT_S + 20.0),
+            trust_env=False,
+        )
+        self._sleep = sleep
+        self._now = now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def send(self, text: str, *, conversation: str | None = None, timeout_s: float = 300.0) -> Json:
+        """Say something and wait for its end; returns the message's state, unfinished after `timeout_s`."""
+        body: dict[str, object] = {"text": text}
+        if conversation:
+            body["conversation"] = conversation
+        return self._until("/v1/messages", body, timeout_s, lambda state: state.get("status") in SETTLED)
+
+    def run(self, command: str, args: Json, *, timeout_s: float = 600.0) -> Json:
+        """Start a command and wait for its end; returns the run's state."""
+        body: dict[str, object] = {"command": command, "args": dict(args)}
+        return self._until("/v1/runs", body, timeout_s, _run_is_over)
+
+    def commands(self) -> list[Json]:
+        """Return the commands that one may run."""
+        return cast("list[Json]", self._call("GET", "/v1/commands").get("commands", []))
+
+    def session_link(self) -> str:
+        """Return a one-time link that opens the chat page."""
+        return str(self._call("POST", "/v1/session-links")["url"])
+
+    def _until(self, path: str, body: dict[str, object], timeout_s: float, is_over: Callable[[Json], bool]) -> Json:
+        """Post, and post again under the same event id until the end is reached: each time the gateway waits."""
+        body.setdefault("event_id", str(uuid.uuid4()))
+        deadline = self._now() + timeout_s
+        accepted = False
+        while True:
+            left = deadline - self._now()
+            try:
+                state = self._call("POST", path, body, wait_s=max(1, min(WAIT_S, int(left))))
+            except (Unavailable, RateLimited, Overloaded) as error:
+                # Once accepted it will be answered: a restart of the gateway must not lose it.
+                impatient = not accepted and timeout_s - left > ACCEPT_S
+                if left <= 0 or impatient or (isinstance(error, NotUp) and not accepted):
+                    raise
+                self._sleep(min(error.after, 5.0))
+                continue
+            accepted = True
+            if is_over(state) or left <= WAIT_S:
+                return state
+
+    def _call(self, method: str, path: str, body: Json | None = None, *, wait_s: int | None = None) -> Json:
+        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+        try:
+            answer = self._http.request(method, path, json=body, headers=headers)
+        except httpx.ConnectError as error:
+            raise NotUp from error
+        except httpx.HTTPError as error:
+            raise Unavailable(f"The gateway broke off: {type(error).__name__}. Try again.") from error
+        if answer.is_success:
+            return cast("Json", answer.json())
+        raise problem(answer)
+
+
+def problem(answer: httpx.Response) -> RunbellError:
+    """Translate a problem document into one of our errors."""
+    try:
+        found: object = answer.json()
+    except ValueError:
+        found = None
+    told = cast("Json", found) if isinstance(found, Mapping) else {}
+    text = str(told.get("detail") or told.get("title") or f"The gateway answered {answer.status_code}.")
+    for field in cast("list[Json]", told.get("errors") or []):
+        text += f"\n  {field.get('field')}: {field.get('detail')}"
+    if answer.status_code == 429:
+        return RateLimited(text, after=_after(answer))
+    if answer.status_code >= 500:
+        return Unavailable(text, after=_after(answer))
+    return _KINDS.get(answer.status_code, Rejected)(text)
+
+
+def _after(answer: httpx.Response) -> float:
+    try:
+        return float(answer.headers.get("retry-after", "1"))
+    except ValueError:
+        return 1.0
+
+
+def _run_is_over(state: Json) -> bool:
+    message = state.get("message")
+    if isinstance(message, Mapping):
+        return cast("Json", message).get("status") in SETTLED
+    return state.get("state") == "finished"

