@@ -17,7 +17,7 @@ from orchestration.ops.answering.choosing import AnswerOnly, choice_request, rea
 from orchestration.ops.answering.notes import statement, told_to_remember
 from orchestration.ops.answering.prompts import lead_request, talk_request
 from orchestration.ops.answering.speech import Hear, Said, ask
-from orchestration.ops.answering.support import best, says_no_more
+from orchestration.ops.answering.support import best, only_memory_knows, says_no_more
 from orchestration.ops.answering.values import Heard, Recalled, Spent, Thought
 from serving.client import Models
 from serving.schema import ChatRequest, ModelInfo
@@ -100,16 +100,24 @@ def _ask_back(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
     return _proposal(meant) if meant else None
 
 
+def _admit(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
+    if not any(char.isalnum() for char in heard.text):
+        return Thought("introduction", wording.not_understood(heard.language))
+    if only_memory_knows(heard.text):
+        return Thought("memory", wording.not_remembered(heard.language, reachable=recalled.reachable))
+    return None
+
+
 def _talk(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
     info = mind.info or mind.models.describe()
     if heard.language == "zh" and info.name.lower().startswith(wording.ENGLISH_ONLY):
         return Thought("introduction", wording.no_chinese(heard.text, info.name))
     request = talk_request(info, heard.text, recalled.history, heard.language)
     said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=mind.hear)
-    return Thought("talk", said.text or wording.no_words(heard.language), spent=said.spent)
+    return Thought("talk", said.text or wording.no_words(heard.language), spent=said.spent, read=said.read)
 
 
-_WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _ask_back, _talk)
+_WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _ask_back, _admit, _talk)
 
 
 def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
@@ -121,7 +129,7 @@ def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
         return replace(_proposal(meant), spent=said.spent)
     sources = "\n".join(wording.source_line(heard.language, passage) for passage in choice.notes)
     text = choice.answer or wording.no_words(heard.language)
-    return Thought("choice", f"{text}\n\n{sources}".strip(), used=choice.notes, spent=said.spent)
+    return Thought("choice", f"{text}\n\n{sources}".strip(), used=choice.notes, spent=said.spent, read=said.read)
 
 
 def _proposal(meant: Meant) -> Thought:
@@ -152,10 +160,10 @@ def _with_notes(thought: Thought, heard: Heard, recalled: Recalled) -> Thought:
     if thought.way in {"proposal", "clarification"}:
         return thought
     lines: list[str] = []
-    if thought.way == "talk" and thought.spent:
+    if thought.way == "talk" and thought.spent and not wording.is_pleasantry(heard.text):
         lines.append(wording.general_talk(heard.language, thought.spent.model))
     if not recalled.reachable and thought.way in {"talk", "choice"}:
         lines.append(wording.memory_unreachable(heard.language))
-    if heard.cut:
-        lines.append(wording.only_beginning(heard))
+    if thought.read is not None and thought.read < heard.characters:
+        lines.append(wording.only_beginning(heard, thought.read))
     return replace(thought, text="\n\n".join([thought.text, *lines]))

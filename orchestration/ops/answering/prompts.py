@@ -14,6 +14,8 @@ from orchestration.ops.answering.values import Turn
 from serving.schema import ChatMessage, ChatRequest, ModelInfo
 
 TALK_TOKENS = 96
+QUESTION_TOKENS = 400
+"""What a small model gets of a message: more it can't use, and reading it takes seconds."""
 _MARGIN = 48
 _TALK = "You are Runbell, a helpful assistant. Answer the question correctly in one or two short sentences."
 _TALK_ZH = "你是 Runbell，一个有用的助手。请用一两句简短的中文正确地回答问题。"
@@ -50,7 +52,7 @@ def talk_request(info: ModelInfo, question: str, history: Sequence[Turn], langua
     fixed = [ChatMessage(role="system", content=pick(language, _TALK, _TALK_ZH))]
     for asked, answered in _EXAMPLES_ZH if language == "zh" else _EXAMPLES:
         fixed += [ChatMessage(role="user", content=asked), ChatMessage(role="assistant", content=answered)]
-    messages = fit(info, fixed, history[-4:], question, TALK_TOKENS)
+    messages = fit(info, fixed, history[-4:], head(question, QUESTION_TOKENS), TALK_TOKENS)
     return ChatRequest(messages=messages, max_tokens=TALK_TOKENS, temperature=0.0, stop=("\nQuestion:",))
 
 

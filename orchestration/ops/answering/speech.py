@@ -25,10 +25,11 @@ Hear = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the model has answered, tidied, and what it took."""
+    """What the model has answered, tidied, and what it took; `read` characters of the question reached it."""
 
     text: str
     spent: Spent
+    read: int
 
 
 class Deltas:
@@ -150,7 +151,7 @@ def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, h
         current.set_attribute("tokens_out", spent.tokens_out)
     if free:
         text = end_at_sentence(text) if finish == "length" else text.strip()
-    return Said(text, spent)
+    return Said(text, spent, len(request.messages[-1].content))
 
 
 def _ms(since: float) -> float:

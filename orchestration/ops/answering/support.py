@@ -26,6 +26,11 @@ _FILLERS = re.compile(r"[是的了在有]")
 _TO_ME = re.compile(r"\b(?:you|your|yours|yourself)\b|你|您", re.IGNORECASE)
 _OF_US = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b|我|咱", re.IGNORECASE)
 _DEFINITION = re.compile(r"^\W*(?:what|who)(?:'s|\s+is|\s+are)\s+an?\s", re.IGNORECASE)
+_OURS = re.compile(
+    r"^\W*(?:(?:and|so|but)\s+)?(?:what|when|where|who|which|how (?:much|many|long|often|old))\b.*"
+    r"\b(?:my|mine|our|ours|(?:do|did|am|was|are|were|have) (?:i|we))\b|我们?的?.*(?:什么|哪|谁|多少|几[点个天岁号])",
+    re.IGNORECASE | re.DOTALL,
+)
 ENOUGH = 0.55
 _COSINE_FLOOR = 0.2
 
@@ -38,6 +43,11 @@ def best(question: str, passages: Sequence[Recollection]) -> Recollection | None
         return None
     top = max(mark for mark, _, _ in good)
     return max((item for item in good if item[0] >= top - 0.05), key=lambda item: (item[1], item[0]))[2]
+
+
+def only_memory_knows(question: str) -> bool:
+    """Whether the question is about the asker or their own things, which no model can know."""
+    return len(question) < 300 and bool(_OURS.match(question)) and not re.search(r"\bshould\b|应该", question)
 
 
 def support(question: str, passage: Recollection) -> float:

@@ -23,11 +23,6 @@ class Heard:
     accepted_at: datetime
     traceparent: str | None = None
 
-    @property
-    def cut(self) -> bool:
-        """Whether only the beginning is considered."""
-        return self.characters > len(self.text)
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -62,6 +57,7 @@ class Thought:
     """What to say or to propose. `way` tells how it was found; `used` are the passages it rests on.
 
     `questions` say what is still unclear about a command; then it is not proposed but asked about.
+    `read` characters of the message were considered; None where it was all that matters.
     """
 
     way: Literal["introduction", "note", "proposal", "clarification", "memory", "talk", "choice"]
@@ -71,6 +67,7 @@ class Thought:
     questions: tuple[str, ...] = ()
     used: tuple[Recollection, ...] = ()
     spent: Spent | None = None
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,18 @@ _INTRODUCE = re.compile(
 _GREETING_ZH = re.compile(
     r"^\W*(?:你好|您好|大家好|嗨|哈喽|早上好|早安|早|下午好|晚上好|晚安|谢谢|多谢|再见|拜拜)[呀啊吗了你您]*\W*$"
 )
+_PLEASANTRY = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?(?: you)?(?: so much| a lot| very much)?"
+    r"|thx|bye|goodbye|see you|cheers|how are you(?: doing)?(?: today)?|there|runbell|all|everyone)\W*)+$",
+    re.IGNORECASE,
+)
 ENGLISH_ONLY = ("smollm",)
 """Beginnings of the names of models that know no Chinese."""
+
+
+def is_pleasantry(text: str) -> bool:
+    """Whether the message greets or thanks, so that its answer states nothing that could be wrong."""
+    return bool(_PLEASANTRY.match(text) or _GREETING_ZH.match(text))
 
 
 def is_introduction(text: str) -> bool:
@@ -33,13 +43,14 @@ def is_introduction(text: str) -> bool:
 def introduction(language: Language, model: str | None, commands: Sequence[CommandSpec]) -> str:
     """Say what Runbell is and can do: facts, so no model is asked."""
     talker = model or pick(language, "a language model", "语言模型")
-    shown = "\n".join(f"- `/{spec.name}` {_describe(spec, language)}".rstrip() for spec in commands[:8])
+    lines = [f"- `/{spec.name}` {_describe(spec, language)}".rstrip() for spec in commands[:8]]
+    shown = "\n".join(lines) + "\n\n" if lines else ""
     return pick(
         language,
         "I am Runbell. I run workflows, remember what you tell me, and answer questions.\n\n"
-        f"{shown}\n\n`/help` shows all commands. General talk comes from {talker}; a stronger model "
+        f"{shown}`/help` shows all commands. General talk comes from {talker}; a stronger model "
         "can be plugged in.",
-        f"我是 Runbell：运行工作流，记住你告诉我的事，回答问题。\n\n{shown}\n\n`/help` 列出所有命令。"
+        f"我是 Runbell：运行工作流，记住你告诉我的事，回答问题。\n\n{shown}`/help` 列出所有命令。"
         f"闲聊由{model or '语言模型'}回答，可以换成更强的模型。",
     )
 
@@ -96,13 +107,37 @@ def memory_unreachable(language: Language) -> str:
     return pick(language, "_I could not reach my memory just now._", "_我现在连不上记忆。_")
 
 
-def only_beginning(heard: Heard) -> str:
+def only_beginning(heard: Heard, read: int) -> str:
     """Say how much of a long message was considered."""
-    seen, whole = f"{len(heard.text):,}", f"{heard.characters:,}"
+    seen, whole = f"{read:,}", f"{heard.characters:,}"
     return pick(
         heard.language,
         f"_Your message has {whole} characters; I could only consider the first {seen}._",
         f"_你的消息有 {whole} 个字符，我只能考虑前 {seen} 个。_",
+    )
+
+
+def not_understood(language: Language) -> str:
+    """Say that there is nothing to answer in a message without words."""
+    return pick(
+        language,
+        "I see no words in that. Ask me something, or type `/help`.",
+        "我没看到文字。请提问，或输入 `/help`。",
+    )
+
+
+def not_remembered(language: Language, *, reachable: bool) -> str:
+    """Say that the memory has nothing, instead of letting a model invent it."""
+    if not reachable:
+        return pick(
+            language,
+            "That is a question for my memory, and I could not reach it just now. Please ask again later.",
+            "这要问我的记忆，但我现在连不上，请稍后再问。",
+        )
+    return pick(
+        language,
+        "I have nothing about that in my memory. Tell me, and I will remember it.",
+        "我的记忆里没有这件事。告诉我，我会记住。",
     )
 
 
