@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import re
 import uuid
 from typing import Annotated, Any, cast
 
@@ -24,6 +25,7 @@ from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, run_id_for
 
 router = APIRouter(tags=["runs"])
+_RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 RunId = Annotated[str, Path(description="The run's id, the same as in the Dagster UI.", max_length=64)]
 
 
@@ -37,7 +39,7 @@ async def commands(services: Wired, caller: Authenticated) -> Commands:  # noqa:
 @router.post(
     "/v1/runs",
     status_code=202,
-    responses={200: {"model": RunState, "description": "The finished run, with `Prefer: wait=…`"}},
+    responses={200: {"model": RunState, "description": "The run and its answer, with `Prefer: wait=…`"}},
 )
 async def start(
     body: NewRun, request: Request, response: Response, services: Wired, caller: Authenticated, prefer: Preferred = ""
@@ -107,6 +109,8 @@ def _end(services: Services, message_id: str) -> bool:
 
 
 async def _state(services: Services, caller: Caller, run_id: str, message_id: str | None) -> RunState:
+    if not _RUN_ID.fullmatch(run_id):
+        raise NotFound("There is no such run.")
     run = await asyncio.to_thread(services.database.runs.get, run_id)
     if run is not None and not _may_see(caller, run):
         run = message_id = None
