@@ -22,7 +22,7 @@ from typing import Any
 from integrations import telemetry
 from integrations.errors import Misconfigured, RunbellError, Unavailable
 from serving import deployment, router
-from serving.config import Config
+from serving.config import SERVE_LOGS, Config
 from serving.handles import CHAT, EMBEDDER, ServeModels
 from serving.schema import ChatMessage, ChatRequest
 
@@ -39,18 +39,18 @@ def main() -> int:
     try:
         config = Config()
         telemetry.setup("serving", log_level=config.telemetry.log_level, otlp_endpoint=config.telemetry.otlp_endpoint)
-        stop = _connect(config)
+        sign = Sign(config.state / "run")
     except (Misconfigured, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sign = Sign(config.state / "run")
     try:
+        stop = _connect()
         _deploy(config)
         Watch(config, sign, stop).run()
     except RunbellError as error:
         _log.error("Serve is given up: %s", error)
         sign.problem(str(error))
-        return 1
+        return 2 if isinstance(error, Misconfigured) else 1
     sign.clear()
     _shut_down()
     return 0
@@ -135,7 +135,7 @@ class Watch:
         self._probe_at = time.monotonic() + PROBE_S
 
 
-def _connect(config: Config) -> threading.Event:
+def _connect() -> threading.Event:
     """Attach to Ray and return the event that SIGTERM and SIGINT set."""
     import ray
 
@@ -146,8 +146,10 @@ def _connect(config: Config) -> threading.Event:
         raise Misconfigured("Ray must require its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.")
     if tuple(int(part) for part in ray.__version__.split(".")[:2]) < (2, 60):
         raise Misconfigured(f"Ray {ray.__version__} is too old to be safe: 2.60 or newer is needed.")
-    (config.state / "run").mkdir(parents=True, exist_ok=True)
-    ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
+    try:
+        ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise Unavailable(f"Ray can't be reached at {address}: {error}") from error
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -170,11 +172,10 @@ def _deploy(config: Config) -> None:
     ]
     serving = config.serving
     http = {"host": serving.host, "port": serving.port, "request_timeout_s": serving.request_timeout_s + 5}
-    logs = {"encoding": "JSON", "enable_access_log": False}
     try:
         if not serve.status().applications:
             _must_be_free(serving.host, serving.port)
-        serve.start(proxy_location="HeadOnly", http_options=http, logging_config=logs)
+        serve.start(proxy_location="HeadOnly", http_options=http, logging_config=SERVE_LOGS)
         serve.run_many(targets, wait_for_applications_running=False)
     except RunbellError:
         raise

@@ -17,6 +17,9 @@ from pydantic_settings import (
 
 from integrations.errors import Misconfigured
 
+# Of every application: Serve's own access log would be a line for each call of a handle.
+SERVE_LOGS = {"encoding": "JSON", "enable_access_log": False}
+
 
 class Serving(BaseModel):
     """The table `[serving]`; what each value means is told in `integrations.settings`."""

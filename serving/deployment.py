@@ -16,7 +16,7 @@ from ray import serve
 from integrations import telemetry
 from integrations.errors import Misconfigured, Overloaded, RunbellError
 from serving import engines
-from serving.config import Config, Serving
+from serving.config import SERVE_LOGS, Config, Serving
 from serving.failures import to_failure, too_slow
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
 
@@ -190,5 +190,5 @@ def embedder(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type fo
 def _bind(kind: type, config: Config, **options: float) -> Any:  # noqa: ANN401 - Ray has no public type for it
     deployment: Any = serve.deployment(kind)
     # Models use threads of their own; a reserved core would keep warm workers from starting on small machines.
-    deployment = deployment.options(ray_actor_options={"num_cpus": 0}, **options)
+    deployment = deployment.options(ray_actor_options={"num_cpus": 0}, logging_config=SERVE_LOGS, **options)
     return deployment.bind(config.serving, str(config.state), config.telemetry.otlp_endpoint)

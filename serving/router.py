@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrations.errors import InvalidInput, NotFound, Overloaded, RunbellError, Unavailable
 from serving import openai_api
-from serving.config import Config
+from serving.config import SERVE_LOGS, Config
 from serving.failures import to_error
 from serving.handles import CHAT, EMBEDDER
 from serving.schema import ChatChunk, ChatRequest, Embedding, Failure, ModelInfo
@@ -60,9 +60,8 @@ class Gate:
             token = self._token_file.read_text(encoding="utf-8").strip()  # read anew: it may be rotated
         except OSError:
             return False
-        return (
-            bool(token) and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
-        )
+        same = hmac.compare_digest(given.strip().encode(), token.encode())
+        return bool(token) and scheme.lower() == "bearer" and same
 
 
 class _Bounded:
@@ -160,7 +159,7 @@ def router(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for 
     ingress: Any = serve.ingress(lambda: build(config, Models(config.serving.request_timeout_s)))
     deployment: Any = serve.deployment(ingress(), name="OpenAI")
     options = {"max_ongoing_requests": 256, "max_queued_requests": 256}
-    return deployment.options(ray_actor_options={"num_cpus": 0}, **options).bind()
+    return deployment.options(ray_actor_options={"num_cpus": 0}, logging_config=SERVE_LOGS, **options).bind()
 
 
 async def _events(

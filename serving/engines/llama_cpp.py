@@ -29,6 +29,7 @@ from serving.shelf import find, verify
 PREFILL_TOKENS = 256  # a prompt advances, and can be cancelled, in steps of this many tokens
 STALL_S = 120.0
 MAX_THREADS = 16
+MAX_SOCKET_PATH = 107
 
 Json = dict[str, Any]
 
@@ -37,13 +38,14 @@ def load(config: Serving, home: Path) -> "LlamaCpp":
     """Check the model's files against their checksums, then load them."""
     model = find(home, config.model, kind="chat", engine="llama_cpp")
     verify(model)
-    return LlamaCpp(model.main_file, config, model.system)
+    return LlamaCpp(model.main_file, config, home / "run", model.system)
 
 
 def try_out(path: str) -> None:
     """Load a file and generate one token, in a process that may die of it."""
-    engine = LlamaCpp(Path(path), Serving(model="tried-out", slots=1, context_tokens=64))
-    asyncio.run(engine.close())
+    with tempfile.TemporaryDirectory() as folder:
+        engine = LlamaCpp(Path(path), Serving(model="tried-out", slots=1, context_tokens=64), Path(folder))
+        asyncio.run(engine.close())
 
 
 @dataclass(eq=False)
@@ -55,7 +57,7 @@ class _Call:
 class LlamaCpp:
     """One GGUF model with `slots` contexts; further calls wait in Python, where waiting costs nothing."""
 
-    def __init__(self, path: Path, config: Serving, system: str | None = None) -> None:
+    def __init__(self, path: Path, config: Serving, run: Path, system: str | None = None) -> None:
         self._info = ModelInfo(
             name=config.model,
             engine="llama_cpp",
@@ -64,8 +66,7 @@ class LlamaCpp:
             constrains=True,
         )
         self._system = system
-        # mkdtemp makes it 0700; under /tmp, because a socket's path may have 107 characters only.
-        self._folder = Path(tempfile.mkdtemp(prefix="runbell-llama-"))
+        self._folder = _private_folder(run)
         self._socket = str(self._folder / "http.sock")
         self._server: Any = self._start(path, config)
         self._pool = ThreadPoolExecutor(config.slots, "llama")
@@ -201,6 +202,18 @@ class LlamaCpp:
         self._pool.shutdown(wait=False)
         await asyncio.to_thread(setattr, self, "_server", None)  # the last reference joins the native loop
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _private_folder(run: Path) -> Path:
+    """Make a folder for the socket that only we can enter, and remove those of processes that died."""
+    run.mkdir(parents=True, exist_ok=True)
+    for stale in run.glob("llama-*"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(int(stale.name.split("-")[1]), 0)
+            continue
+        shutil.rmtree(stale, ignore_errors=True)
+    fits = len(str(run)) < MAX_SOCKET_PATH - len("/llama-1234567-12345678/http.sock")
+    return Path(tempfile.mkdtemp(prefix=f"llama-{os.getpid()}-", dir=run if fits else None))
 
 
 def _body(request: ChatRequest, system: str | None) -> Json:
