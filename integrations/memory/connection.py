@@ -12,7 +12,7 @@ import httpx
 from integrations.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
+    from chromadb.api.client import Client
     from chromadb.api.models.Collection import Collection
 
 CONNECT_S = 1.0
@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._lock = threading.Lock()
-        self._client: ClientAPI | None = None
+        self._client: Client | None = None
         self._collections = dict[str, "Collection"]()
         self._away_until = 0.0
 
@@ -67,7 +67,7 @@ class Connection:
         """Return all collections of recollections: one per embedder that was ever in use."""
         return [each for each in self._connected().list_collections() if each.name.startswith(PREFIX)]
 
-    def _connected(self) -> "ClientAPI":
+    def _connected(self) -> "Client":
         if self._client is not None:
             return self._client
         with self._lock:
@@ -81,6 +81,14 @@ class Connection:
                     self._away_until = time.monotonic() + RETRY_S
                     raise self._unavailable(error) from error
             return self._client
+
+    def close(self) -> None:
+        """Close the pooled connections; a later call connects again."""
+        with self._lock:
+            client, self._client = self._client, None
+            self._collections.clear()
+        if client is not None:
+            client.close()
 
     @contextmanager
     def _translated(self) -> Generator[None]:
@@ -104,7 +112,7 @@ class Connection:
         )
 
 
-def _connect(host: str, port: int) -> "ClientAPI":
+def _connect(host: str, port: int) -> "Client":
     from chromadb.api.client import Client
     from chromadb.auth import UserIdentity
     from chromadb.config import Settings
@@ -112,17 +120,29 @@ def _connect(host: str, port: int) -> "ClientAPI":
     class Timely(Client):
         """The SDK's client waits forever; this one sets its session's time-outs before its first request."""
 
+        session: httpx.Client
+
         def get_user_identity(self) -> UserIdentity:
             session = cast("httpx.Client", self._server._session)  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage] - there is no public way
             session.timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
             session.event_hooks["response"].append(_refuse_strangers)
+            self.session = session
             return super().get_user_identity()
+
+        def _validate_tenant_database(self, tenant: str, database: str) -> None:  # noqa: ARG002 - the SDK's signature
+            # The SDK would ask over a second session, without time-outs and never closed; we use the built-in ones.
+            return
+
+        def close(self) -> None:
+            super().close()
+            self.session.close()  # which the SDK leaves open
 
     return Timely(
         settings=Settings(
             chroma_api_impl="chromadb.api.fastapi.FastAPI",
             chroma_server_host=host,
             chroma_server_http_port=port,
+            chroma_http_max_connections=32,
             anonymized_telemetry=False,
         )
     )

@@ -15,7 +15,7 @@ TRUST_LIMIT = 0.3
 """Above this share of unknown tokens an embedder's vector says nothing (MiniLM on Chinese)."""
 DOUBT_FROM = 0.15
 """From this share of unknown tokens on the vector counts less and less; an emoji or two stay below."""
-LEXICAL_BONUS = 0.15
+LEXICAL_BONUS = 0.2
 """What a perfect lexical match adds to a cosine."""
 FREE_TEXT = 0.30
 """A best fused score below this means that no command is meant."""
@@ -24,7 +24,7 @@ ASK_BACK = 0.40
 
 _HAN = re.compile(r"[㐀-鿿豈-﫿぀-ヿ가-힯]+")
 _WORD = re.compile(r"[^\W_]+")
-_SUFFIX = re.compile(r"(?:ing|ed|es|s|ly)$")
+_STEM = re.compile(r"(\w{3,}?)(?:ing|ed|ly|e)?(?:(?<!s)s)?")
 _COMMON_WORDS = """
 a an the is are was were be been am do does did have has had i you he she it we they me him her us them my your
 his its our their this that these those of in on at to for from by with and or but not no as if so can could would
@@ -116,4 +116,6 @@ def _likeness(wanted: dict[str, float], found: dict[str, float], rarity: dict[st
 
 
 def _stem(word: str) -> str:
-    return _SUFFIX.sub("", word) if len(word) > 4 else word
+    # expenses, expense; meetings, meeting; sales, sale. What is left need be no word.
+    match = _STEM.fullmatch(word)
+    return match[1] if match else word

@@ -28,7 +28,7 @@ _SHELF_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 class Bounds:
     """What one scope may hold. A note's further passages, and a scope's oldest, are dropped."""
 
-    passages_per_note: int = 128
+    passages_per_note: int = 64
     passages_per_scope: int = 2000
     message_ids: int = 10_000
 
@@ -117,6 +117,10 @@ class Memory:
         except Unavailable:
             return False
         return True
+
+    def close(self) -> None:
+        """Close the connections to Chroma."""
+        self._chroma.close()
 
     def _parts(self, scope: Scope, notes: Iterable[Note]) -> list[tuple[str, Note, int, str]]:
         parts = list[tuple[str, Note, int, str]]()

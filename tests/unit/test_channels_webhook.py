@@ -100,6 +100,33 @@ async def test_a_source_whose_secret_is_no_secret_stays_shut(secret: str) -> Non
         await channel.accept(Call({"source": "alerts"}, {}, headers(), BODY), unreachable)
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        KEY,
+        f"whsec_{KEY}",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ],
+)
+async def test_a_secret_is_read_with_and_without_prefix_and_padding(secret: str) -> None:
+    settings = Settings.model_validate({"channels": {"webhook": {"alerts": {"secret": secret}}}})
+    now = datetime.now(UTC)
+    body, event_id = '{"text": "hi"}', "evt"
+    signed = headers(
+        id=event_id, timestamp=str(int(now.timestamp())), signature=Webhook(secret).sign(event_id, now, body)
+    )
+    channel = discover(settings)["webhook"]
+    assert isinstance(channel, SignedWebhook)
+
+    async def receive(_: InboundMessage) -> Accepted:
+        return Accepted("m1")
+
+    answer = await channel.accept(Call({"source": "alerts"}, {}, signed, body.encode()), receive)
+
+    assert answer.status == 202
+
+
 async def test_an_unknown_source_is_not_there() -> None:
     with pytest.raises(NotFound):
         await SignedWebhook({}).accept(Call({"source": "alerts"}, {}, headers(), BODY), unreachable)
