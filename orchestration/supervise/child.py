@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -22,7 +23,7 @@ class Child:
         self.pid = process.pid
 
     @classmethod
-    async def start(cls, argv: Sequence[str], env: Mapping[str, str], output: Output) -> "Child":
+    async def start(cls, argv: Sequence[str], env: Mapping[str, str], output: Output, *, nice: int = 0) -> "Child":
         """Start a program. Raises OSError where that fails."""
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -32,6 +33,9 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        if nice:
+            with suppress(psutil.Error):
+                psutil.Process(process.pid).nice(nice)
         return cls(process, output)
 
     async def ended(self) -> int:

@@ -62,6 +62,11 @@ class Home:
         """Present while the models answer."""
         return self.path / "run" / "serving.ready"
 
+    @property
+    def serving_problem(self) -> Path:
+        """Holds one line that says why the models don't answer."""
+        return self.path / "run" / "serving.problem"
+
     def log(self, name: str) -> Path:
         """Return the log of a process."""
         return self.path / "logs" / f"{name}.log"

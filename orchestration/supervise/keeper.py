@@ -121,7 +121,8 @@ class Keeper:
         if spec.prepare is not None:
             await asyncio.to_thread(spec.prepare)
         self.output.forget()
-        child = await Child.start(spec.argv, {**self.env, **spec.env, "RUNBELL_PROCESS": spec.name}, self.output)
+        env = {**self.env, **spec.env, "RUNBELL_PROCESS": spec.name}
+        child = await Child.start(spec.argv, env, self.output, nice=spec.nice)
         self.row.pid = child.pid
         ended = asyncio.create_task(child.ended())
         watching = asyncio.create_task(self._watch(spec))

@@ -20,6 +20,8 @@ from orchestration.supervise.ports import LOOPBACK, PortSetting, free_port
 from orchestration.supervise.spec import Report, Spec, Step, python
 
 HUNG_S = 60.0
+BEHIND = 5
+"""Niceness of what answers no chat message: on few cores, answers go first, and so does getting ready."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def _ray(home: Home, endpoints: Endpoints) -> Spec:
         ready=probes.ray_node(home.ray, endpoints.ray_port),
         prepare=lambda: ray_head.prepare(home.ray),
         port=endpoints.ray_port,
-        grace_s=15.0,
+        # It waits for workers that are gone already; nothing in it is worth more time.
+        grace_s=4.0,
     )
 
 
@@ -160,7 +163,7 @@ def _serving(home: Home, settings: Settings) -> list[Spec | Step]:
         Spec(
             name="serving",
             argv=python("serving.app"),
-            ready=probes.file(home.serving_ready, "the models to load"),
+            ready=probes.file(home.serving_ready, home.serving_problem, "waiting for the models to load"),
             needs=("ray", "models"),
             prepare=lambda: home.serving_ready.unlink(missing_ok=True),
             port=serving.port,
@@ -187,6 +190,7 @@ def _dagster(settings: Settings, home: Home, locations: Sequence[Location], url:
         port=dagster.port,
         port_setting=PortSetting(dagster.host, dagster.port, "RUNBELL_DAGSTER__PORT", "dagster.port"),
         hung_after_s=HUNG_S,
+        nice=BEHIND,
     )
     heartbeat = probes.DaemonHeartbeat(url)
     daemon = Spec(
@@ -196,6 +200,7 @@ def _dagster(settings: Settings, home: Home, locations: Sequence[Location], url:
         needs=needs,
         prepare=heartbeat.begin,
         grace_s=15.0,
+        nice=BEHIND,
     )
     return [*servers, webserver, daemon]
 
@@ -208,6 +213,7 @@ def _code_server(location: Location, home: Home) -> Spec:
         ready=probes.unix(socket),
         needs=("tables",),
         prepare=lambda: socket.unlink(missing_ok=True),
+        nice=BEHIND,
     )
 
 

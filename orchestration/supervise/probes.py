@@ -35,11 +35,19 @@ def unix(path: Path) -> Probe:
     return _connects(lambda: asyncio.open_unix_connection(str(path)), path.name)
 
 
-def file(path: Path, waiting_for: str) -> Probe:
-    """Wait for a file that the process writes when it is ready."""
+def file(ready: Path, problem: Path, waiting: str) -> Probe:
+    """Wait for a file that the process writes when it is ready; meanwhile it may write another that says why not."""
+
+    def look() -> str | None:
+        if ready.exists():
+            return None
+        try:
+            return problem.read_text(encoding="utf-8").strip() or waiting
+        except OSError:
+            return waiting
 
     async def probe() -> str | None:
-        return None if await asyncio.to_thread(path.exists) else f"waiting for {waiting_for}"
+        return await asyncio.to_thread(look)
 
     return probe
 

@@ -60,7 +60,9 @@ class Screen:
             key = f"{row.state}: {row.detail}" if row.progress is None else f"starting {int(row.progress * 10)}"
         if self._told.get(row.name) != key:
             self._told[row.name] = key
-            self._console.print(f"{row.name:<14} {row.state} {_took(row)}{_detail(row)}".rstrip(), markup=False)
+            self._console.print(
+                f"{row.name:<14} {row.state} {_took(row)}{_detail(row)}".rstrip(), markup=False, soft_wrap=True
+            )
 
 
 def _table(board: Snapshot) -> Table:

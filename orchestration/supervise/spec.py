@@ -33,6 +33,7 @@ class Spec:
     start_within_s: float = 120.0
     hung_after_s: float | None = None
     once: bool = False
+    nice: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,17 @@ def talk(url: str, home: Path, conversation: str) -> int:
     seen = folder / "seen.json"
     after = read_json(seen).get(conversation)
     live = LiveChat(url, home, conversation, after=after if isinstance(after, int) else 0)
-    transcript = Transcript(live, sys.stdout.write)
+    transcript = Transcript(live, _write, colours=sys.stdout.isatty())
     try:
         asyncio.run(_talk(live, transcript, folder))
     finally:
         write_private(seen, json.dumps({**read_json(seen), conversation: live.after}))
     return 1 if transcript.failures and not sys.stdin.isatty() else 0
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 async def _talk(live: LiveChat, transcript: Transcript, folder: Path) -> None:

@@ -12,7 +12,6 @@ from integrations.gateway.live import LiveChat
 
 Frame = Mapping[str, object]
 _MARKS = {"started": "…", "succeeded": "✓", "failed": "✗", "skipped": "–"}
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 @dataclass
@@ -30,9 +29,10 @@ class Talking:
 class Transcript:
     """Shows the frames of one conversation; `write` takes text without adding a line end."""
 
-    def __init__(self, live: LiveChat, write: Callable[[str], object]) -> None:
+    def __init__(self, live: LiveChat, write: Callable[[str], object], *, colours: bool = True) -> None:
         self._live = live
         self._write = write
+        self._dim_on, self._dim_off = ("\x1b[2m", "\x1b[0m") if colours else ("", "")
         self._open: dict[str, Talking] = {}
         self._by_message: dict[str, Talking] = {}
         self.connected = asyncio.Event()
@@ -46,6 +46,7 @@ class Transcript:
     async def answered(self, event_id: str) -> None:
         """Wait until the message of this event has come to its end."""
         await self._open.setdefault(event_id, Talking(event_id)).over.wait()
+        del self._open[event_id]
 
     def _show(self, frame: Frame) -> None:
         shown = {
@@ -125,7 +126,7 @@ class Transcript:
             self._line(f"📎 {attachment.get('name')} {attachment.get('url')}")
         choices = [str(choice.get("text")) for choice in cast("Sequence[Frame]", frame.get("choices") or ())]
         if choices:
-            self._line(f"{_DIM}say: {' · '.join(choices)}{_PLAIN}")
+            self._line(f"{self._dim_on}say: {' · '.join(choices)}{self._dim_off}")
 
     def _on_settled(self, frame: Frame) -> None:
         talking = self._by_message.pop(str(frame["message_id"]), None)
@@ -144,7 +145,6 @@ class Transcript:
     def _end(self, talking: Talking) -> None:
         self._break(talking)
         talking.over.set()
-        self._open.pop(talking.event_id, None)
 
     def _stream(self, talking: Talking, text: str) -> None:
         if text:
@@ -159,7 +159,7 @@ class Transcript:
 
     def _dim(self, talking: Talking, text: str) -> None:
         self._break(talking)
-        self._line(f"{_DIM}  {text}{_PLAIN}")
+        self._line(f"{self._dim_on}  {text}{self._dim_off}")
 
     def _line(self, text: str) -> None:
         self._write(text + "\n")
