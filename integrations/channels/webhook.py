@@ -194,7 +194,8 @@ def _open(name: str, source: configuration.Webhook) -> list[Webhook]:
 def _webhook(reference: str, name: str) -> Webhook:
     secret = secrets.resolve(reference, name=name).get_secret_value()
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_").rstrip("=") + "==", validate=True)
+        encoded = secret.removeprefix("whsec_").rstrip("=")
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         if len(key) < MIN_SECRET_BYTES:
             raise Misconfigured(f"The secret {name} is too short: Standard Webhooks asks for 24 to 64 random bytes.")
         return Webhook(key)

@@ -133,7 +133,7 @@ def test_what_is_not_there_is_a_problem(gateway: Gateway, method: str, path: str
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, {"Authorization": "Basic eDp5"},
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"Authorization": "Basic eDp5"},
                 {"Authorization": "Bearer \xe9"}, {"Cookie": "runbell_session=1.2.3"}],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/v1/messages/x", "/v1/commands", "/v1/runs/x", "/v1/files/" + "a" * 64])
