@@ -28,7 +28,6 @@ from orchestration.warm.internals import (
     PlanOrchestrationContextManager,
     ResolvedRunConfig,
     RetryMode,
-    ScopedResourcesBuilder,
     StepDependencyConfig,
     create_executor,
     default_job_io_manager,
@@ -171,7 +170,7 @@ def _execution(
         yield PlanExecutionContext(
             plan_data=_plan_data(prepared, run, around.retry_mode, around.executor.step_dependency_config),
             execution_data=ExecutionData(
-                scoped_resources_builder=cast("ScopedResourcesBuilder", resources.get_object()),
+                scoped_resources_builder=resources.get_object(),
                 resolved_run_config=prepared.resolved,
                 job_def=definition,
                 repository_def=prepared.job.get_repository_definition(),
@@ -233,4 +232,5 @@ def _log_manager(prepared: Preparation, run: dg.DagsterRun) -> RunLogManager:
         for key, logger in definition.loggers.items()
         if key in prepared.resolved.loggers
     ]
-    return RunLogManager.create(loggers=loggers, dagster_run=run, instance=prepared.instance)
+    made = RunLogManager.create(loggers=loggers, dagster_run=run, instance=prepared.instance)
+    return cast("RunLogManager", made)

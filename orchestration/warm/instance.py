@@ -14,7 +14,7 @@ from orchestration.warm.storage import WarmEventLogStorage
 class WarmInstance(dg.DagsterInstance):
     """Dagster's instance, made for many runs at once in the threads of one process."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Dagster's own, handed on
         super().__init__(*args, **options)
         self._handlers: Sequence[logging.Handler] | None = None
         self.parked: set[str] = set()

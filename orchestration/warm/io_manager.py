@@ -44,7 +44,7 @@ class DurableIOManager(dg.IOManager):
                 path = self._write(run_id, step_key, output, value)
                 self._outputs.put(run_id, step_key, output, None, path.as_uri())
 
-    def load_input(self, context: dg.InputContext) -> Any:
+    def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - whatever was put out
         """Return a value that an op of this run, or of the run that it re-executes, has put out."""
         upstream = context.upstream_output
         if context.has_asset_key or upstream is None or upstream.has_asset_key:

@@ -154,7 +154,7 @@ class OpLogs(ComputeLogManager[Any], ConfigurableClass):
         return self._inst_data
 
     @classmethod
-    def config_type(cls) -> Any:
+    def config_type(cls) -> dict[str, Any]:
         """Return the schema of the section in dagster.yaml."""
         return {}
 

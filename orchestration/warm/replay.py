@@ -1,5 +1,8 @@
 """Rebuild the state of an interrupted run from its event log, so that only ops without a committed success run."""
 
+# pyright: reportPrivateUsage=false
+# ActiveExecution has no public way back to "ready to run" for ops that a dead worker was at.
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from orchestration.warm.internals import DagsterLogHandler, DagsterLogManager
 
@@ -55,6 +54,6 @@ class RunLogManager(DagsterLogManager):
         if self._mine in _here.handlers:
             _here.handlers.remove(self._mine)
 
-    def with_tags(self, **new_tags: Any) -> "RunLogManager":
+    def with_tags(self, **new_tags: str) -> "RunLogManager":
         """Return a logger that also adds these tags to every record."""
         return RunLogManager(self._mine.with_tags(**new_tags), self.level, self._watched)

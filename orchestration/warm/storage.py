@@ -5,7 +5,7 @@ commit is `commits`' and `writing`'s matter.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,9 +55,9 @@ def _psycopg2(config: Mapping[str, Any]) -> str:
 class WarmRunStorage(PostgresRunStorage):
     """Runs, pooled; what can't change any more is asked for once."""
 
-    def __init__(self, postgres_url: str, **options: Any) -> None:
-        self._known: dict[tuple[str, str], bool] = {}
-        super().__init__(postgres_url, **options)
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._known: dict[tuple[str, str], bool] = {}  # before Dagster's constructor, which may ask
+        super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
 
     @classmethod
@@ -84,7 +84,7 @@ class WarmRunStorage(PostgresRunStorage):
         ask = super().has_execution_plan_snapshot
         return self._once("plan", execution_plan_snapshot_id, lambda: ask(execution_plan_snapshot_id))
 
-    def _once(self, kind: str, name: str, ask: Any) -> bool:
+    def _once(self, kind: str, name: str, ask: Callable[[], object]) -> bool:
         if not self._known.get((kind, name)):
             # A "no" is asked again: a migration or another process may have made it a "yes".
             if len(self._known) > 10_000:
@@ -96,9 +96,9 @@ class WarmRunStorage(PostgresRunStorage):
 class WarmEventLogStorage(PostgresEventLogStorage):
     """Events, pooled; in workers, step events are committed in groups and always before their run's status."""
 
-    def __init__(self, postgres_url: str, **options: Any) -> None:
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._tables: set[str] = set()
-        super().__init__(postgres_url, **options)
+        super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
         self._commits: GroupCommit | None = None
         self.writer = Writer(self._engine)
@@ -180,8 +180,8 @@ class WarmEventLogStorage(PostgresEventLogStorage):
 class WarmScheduleStorage(PostgresScheduleStorage):
     """Ticks and instigators, pooled."""
 
-    def __init__(self, postgres_url: str, **options: Any) -> None:
-        super().__init__(postgres_url, **options)
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
 
     @classmethod

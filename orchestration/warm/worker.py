@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Protocol
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
@@ -231,8 +232,12 @@ def main() -> None:
 
     worker = build_worker(sys.argv[1]).start()
     stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     while not stop.is_set():
         time.sleep(0.2)
     worker.drain()
