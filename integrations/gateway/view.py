@@ -63,11 +63,10 @@ class View:
                 await self._look_again()
 
     async def _progress(self, item: Progressed) -> None:
-        seen = self._seen.get(item.message_id)
-        if seen is None:
+        seen = self._seen.get(item.message_id, 0)
+        if seen == 0:
             # Work has begun: by now the message itself is in the transcript.
             await self._catch_up()
-            seen = 0
         if item.seq <= seen:
             return
         body = item.body
