@@ -15,6 +15,7 @@ from integrations.memory import Memory
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.model_cache import CachingModels
+from orchestration.ops.answering.offers import Offers
 from serving.client import ServeModels
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ _built: dict[str, dict[str, object]] = {}
 
 
 def build(settings: Settings) -> dict[str, object]:
-    """Return `settings`, `database`, `models` and `memory`; equal settings get the same objects again.
+    """Return `settings`, `database`, `models`, `memory` and `offers`; equal settings get the same again.
 
     Raises `Misconfigured` where there is no database.
     """
@@ -57,6 +58,12 @@ def _build(settings: Settings) -> dict[str, object]:
     serve = ServeModels()
     models = CachingModels(serve)
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=settings.serving.embedder)
-    atexit.register(database.close)
-    atexit.register(serve.close)
-    return {"settings": settings, "database": database, "models": models, "memory": memory}
+    for close in (database.close, memory.close, serve.close):
+        atexit.register(close)
+    return {
+        "settings": settings,
+        "database": database,
+        "models": models,
+        "memory": memory,
+        "offers": Offers(database, models),
+    }

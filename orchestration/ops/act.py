@@ -13,16 +13,22 @@ from orchestration.commands.help import command_line
 from orchestration.commands.language import Language, pick
 from orchestration.commands.proposals import present
 from orchestration.commands.spec import CommandSpec
-from orchestration.ops.answering.offers import commands_for
+from orchestration.ops.answering.offers import Offers
 from orchestration.ops.answering.values import Deed, Heard, Thought
 
 
 @dg.op(description="Store a proposed command; it runs only after the asker's yes.")
-def act(context: dg.OpExecutionContext, heard: Heard, thought: Thought, database: dg.ResourceParam[Database]) -> Deed:
+def act(
+    context: dg.OpExecutionContext,
+    heard: Heard,
+    thought: Thought,
+    offers: dg.ResourceParam[Offers],
+    database: dg.ResourceParam[Database],
+) -> Deed:
     """Return the text to answer with; for a proposal its exact arguments and two buttons."""
     if thought.command is None:
         return Deed(thought.text)
-    spec = spec_of(thought.command, commands_for(database, heard))
+    spec = spec_of(thought.command, offers.all())
     if thought.questions:
         return Deed(incomplete(spec, thought.args or {}, thought.questions, heard.language))
     proposal = database.proposals.put(heard.address, heard.principal_id, spec.name, thought.args or {})

@@ -1,5 +1,6 @@
 """Op `think`: decide what to say or to propose. How: `answering/deciding.py`."""
 
+import functools
 import logging
 
 import dagster as dg
@@ -9,7 +10,7 @@ from integrations.errors import RunbellError
 from integrations.settings import Settings
 from orchestration.commands.language import pick
 from orchestration.ops.answering.deciding import Mind, think_about
-from orchestration.ops.answering.offers import commands_for, finder
+from orchestration.ops.answering.offers import Offers
 from orchestration.ops.answering.speech import Deltas
 from orchestration.ops.answering.values import Heard, Recalled, Thought
 from serving.client import Models
@@ -24,16 +25,16 @@ def think(
     heard: Heard,
     recalled: Recalled,
     models: dg.ResourceParam[Models],
+    offers: dg.ResourceParam[Offers],
     database: dg.ResourceParam[Database],
     settings: dg.ResourceParam[Settings],
 ) -> Thought:
     """Return the thought. Where the model fails, the run fails, and says so in the asker's language."""
     timeout_s = settings.serving.request_timeout_s
     try:
-        commands = commands_for(database, heard)
+        find = functools.cache(offers.meant_by)
         with Deltas(database, heard, again=context.retry_number > 0) as deltas:
-            find = finder(commands, models, heard)
-            mind = Mind(models, describe(models), commands, find, deltas.say, timeout_s)
+            mind = Mind(models, describe(models), offers.all(), find, deltas.say, timeout_s)
             thought = think_about(heard, recalled, mind)
             deltas.finish(thought.text)
     except RunbellError as error:

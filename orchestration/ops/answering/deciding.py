@@ -27,13 +27,12 @@ _log = logging.getLogger("runbell.assistant")
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """A command that a sentence may mean. Unless `sure`, ask back; `problems` are questions about its arguments."""
+    """A command that a sentence may mean. Unless `sure`, ask back; `questions` ask for what is missing or wrong."""
 
     command: str
     args: dict[str, object]
     sure: bool
-    problems: tuple[str, ...] = ()
-    score: float = 0.0
+    questions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
     said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=AnswerOnly(mind.hear))
     choice = read_choice(said.text, mind.commands, recalled, heard.language)
     if choice.command is not None:
-        meant = Meant(choice.command, choice.args or {}, sure=True, problems=choice.problems)
+        meant = Meant(choice.command, choice.args or {}, sure=True, questions=choice.problems)
         return replace(_proposal(meant), spent=said.spent)
     sources = "\n".join(wording.source_line(heard.language, passage) for passage in choice.notes)
     text = choice.answer or wording.no_words(heard.language)
@@ -133,8 +132,8 @@ def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
 
 
 def _proposal(meant: Meant) -> Thought:
-    way = "proposal" if meant.sure and not meant.problems else "clarification"
-    return Thought(way, "", command=meant.command, args=meant.args, questions=meant.problems)
+    way = "proposal" if meant.sure and not meant.questions else "clarification"
+    return Thought(way, "", command=meant.command, args=meant.args, questions=meant.questions)
 
 
 def _lead(heard: Heard, passage: Recollection, mind: Mind) -> tuple[str | None, Spent | None]:

@@ -1,20 +1,35 @@
-"""Which commands the assistant may offer to a principal, and how it finds the one meant."""
+"""Which commands the assistant may offer, and which one a sentence means."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 
 from integrations.database import Database
+from integrations.errors import TemporaryError
+from orchestration.commands.publishing import CurrentCatalogue
+from orchestration.commands.retrieval import Retrieval
 from orchestration.commands.spec import CommandSpec
 from orchestration.ops.answering.deciding import Meant
-from orchestration.ops.answering.values import Heard
 from serving.client import Models
 
-
-def commands_for(database: Database, heard: Heard) -> list[CommandSpec]:
-    """Return the commands that may be proposed."""
-    specs = [CommandSpec.model_validate(stored.spec) for stored in database.commands.all()]
-    return [spec for spec in specs if not spec.hidden]
+_log = logging.getLogger("runbell.assistant")
 
 
-def finder(commands: Sequence[CommandSpec], models: Models, heard: Heard) -> Callable[[str], Meant | None]:
-    """Return retrieval over these commands."""
-    return lambda text: None
+class Offers:
+    """The commands that may be proposed, with their examples' vectors. One per process; thread-safe."""
+
+    def __init__(self, database: Database, models: Models) -> None:
+        self._catalogue = CurrentCatalogue(database)
+        self._retrieval = Retrieval(models.embed, models.unknown_share)
+
+    def all(self) -> Sequence[CommandSpec]:
+        """Return the commands that are listed; everybody may run them until commands have roles."""
+        return self._catalogue().visible
+
+    def meant_by(self, text: str) -> Meant | None:
+        """Return the command that a sentence means, if any; without an embedder none is found, which is logged."""
+        try:
+            found = self._retrieval.find(text, self.all())
+        except TemporaryError as error:
+            _log.warning("no command can be found now: %s", error)
+            return None
+        return Meant(found.command.name, found.args, found.sure, found.questions) if found else None

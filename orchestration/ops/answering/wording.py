@@ -22,8 +22,9 @@ _GREETING_ZH = re.compile(
     r"^\W*(?:你好|您好|大家好|嗨|哈喽|早上好|早安|早|下午好|晚上好|晚安|谢谢|多谢|再见|拜拜)[呀啊吗了你您]*\W*$"
 )
 _PLEASANTRY = re.compile(
-    r"^\W*(?:(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?(?: you)?(?: so much| a lot| very much)?"
-    r"|thx|bye|goodbye|see you|cheers|how are you(?: doing)?(?: today)?|there|runbell|all|everyone)\W*)+$",
+    r"^\W*(?:(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)"
+    r"|thanks?(?: you)?(?: so much| a lot| very much)?|thx|bye|goodbye|see you|cheers"
+    r"|how are you(?: doing)?(?: today)?|there|runbell|all|everyone)\W*)+$",
     re.IGNORECASE,
 )
 ENGLISH_ONLY = ("smollm",)
@@ -32,7 +33,7 @@ ENGLISH_ONLY = ("smollm",)
 
 def is_pleasantry(text: str) -> bool:
     """Whether the message greets or thanks, so that its answer states nothing that could be wrong."""
-    return bool(_PLEASANTRY.match(text) or _GREETING_ZH.match(text))
+    return len(text) < 80 and bool(_PLEASANTRY.match(text) or _GREETING_ZH.match(text))
 
 
 def is_introduction(text: str) -> bool:
