@@ -21,7 +21,7 @@ _PATTERNS = tuple(
         (r"(?P<keep>/(?:hook|services)/)[\w/-]{16,}", 0),
         # password=…, "api_key": "…", and what secrets are called in query strings.
         (
-            r"(?P<keep>\b(?:\w{0,32}_)?(?:passw(?:or)?d|secret|api_?key|access_?token|auth_?token)['\"]?\s{0,4}[=:]\s{0,4}"
+            r"(?P<keep>\w{0,32}(?:passw(?:or)?d|secret|api_?key|access_?token|auth_?token)['\"]?\s{0,4}[=:]\s{0,4}"
             r"['\"]?)[^\s'\"&,;}]+",
             re.IGNORECASE,
         ),
