@@ -75,7 +75,7 @@ def environment(home: Home, endpoints: Endpoints) -> dict[str, str]:
 def make_plan(settings: Settings, home: Home, endpoints: Endpoints) -> list[Spec | Step]:
     """Return everything to be kept, in the order in which people should read it."""
     locations = read_locations(settings.dagster.workspace)
-    dagster_home.write(home.path / "dagster", locations, home.sockets)
+    dagster_home.write(settings, home.path / "dagster", locations, home.sockets)
     return [
         _database(settings, home, endpoints),
         Step("models", lambda report: pull_wanted(settings, home.path, report)),
