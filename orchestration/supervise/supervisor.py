@@ -56,6 +56,8 @@ class Supervisor:
             publishing.cancel()
             self._phase("stopped")
             self._write()
+            for keeper in self._keepers.values():
+                keeper.output.close()
 
     async def _stop_all(self) -> None:
         """Stop each once all that need it have stopped."""

@@ -1,9 +1,11 @@
 """What the terminal shows of a conversation: tokens as they come, ops as they happen, the run's link, posts.
 
-An answer that was streamed is not printed again when it enters the transcript, unless it differs.
+An answer that was streamed is not printed again when it enters the transcript, unless it differs. A new connection
+tells what was said meanwhile, but not which messages came to their end: an answer in the transcript tells that.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,6 +25,7 @@ class Talking:
     seq: int = 0
     streamed: str = ""
     is_mid_line: bool = False
+    is_doubtful: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -35,6 +38,7 @@ class Transcript:
         self._dim_on, self._dim_off = ("\x1b[2m", "\x1b[0m") if colours else ("", "")
         self._open: dict[str, Talking] = {}
         self._by_message: dict[str, Talking] = {}
+        self._answered: deque[str] = deque(maxlen=100)
         self.connected = asyncio.Event()
         self.failures = 0
 
@@ -63,8 +67,9 @@ class Transcript:
             shown(frame)
 
     def _on_ready(self, _: Frame) -> None:
-        if not self.connected.is_set():
-            self.connected.set()
+        self.connected.set()
+        for talking in self._open.values():
+            talking.is_doubtful = True
 
     def _on_lost(self, frame: Frame) -> None:
         if frame.get("attempt") == 0:
@@ -74,6 +79,8 @@ class Transcript:
         talking = self._open.setdefault(str(frame["event_id"]), Talking(str(frame["event_id"])))
         talking.message_id = str(frame["message_id"])
         self._by_message[talking.message_id] = talking
+        if talking.message_id in self._answered:
+            self._end(talking)
 
     def _on_snapshot(self, frame: Frame) -> None:
         """Catch up with a message: show the part of its answer that was not seen yet."""
@@ -83,6 +90,7 @@ class Transcript:
             talking = self._open[event_id] = Talking(event_id)
             self._line(f"(still working on: {str(frame.get('text'))[:80]})")
         self._on_accepted(frame)
+        talking.is_doubtful = False
         talking.seq = max(talking.seq, int(cast("int", frame["seq"])))
         partial = str(frame.get("partial") or "")
         if partial.startswith(talking.streamed):
@@ -127,6 +135,9 @@ class Transcript:
         choices = [str(choice.get("text")) for choice in cast("Sequence[Frame]", frame.get("choices") or ())]
         if choices:
             self._line(f"{self._dim_on}say: {' · '.join(choices)}{self._dim_off}")
+        self._answered.append(str(frame.get("message_id")))
+        if talking is not None and talking.is_doubtful:
+            self._end(talking)
 
     def _on_settled(self, frame: Frame) -> None:
         talking = self._by_message.pop(str(frame["message_id"]), None)
