@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from integrations.memory.ranking import ASK_BACK, FREE_TEXT, cosines, distinctive, fuse, lexical
 
-SENTENCES = json.loads((Path(__file__).parents[1] / "data" / "memory_routing.json").read_text(encoding="utf-8"))
+SENTENCES = json.loads((Path(__file__).parents[1] / "data" / "memory_routing.json").read_text(encoding="utf-8"))[
+    "tuned"
+]
 TEXTS = [(name, text) for name, one in SENTENCES["commands"].items() for text in (one["description"], *one["examples"])]
 
 
