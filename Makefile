@@ -3,13 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up down test check fmt lock clean
+.PHONY: help up down status test check fmt lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make up      set up and start everything; ends when it is ready to answer"
+	@echo "make down    stop everything; nothing is lost"
+	@echo "make status  show every process"
+	@echo "make test    set up and run every test"
+	@echo "make check   format, lint, types, import contracts, quick tests"
 
 up: $(VENV)/.runtime
 	@$(BIN)/runbell up
 
 down: $(VENV)/.runtime
 	@$(BIN)/runbell down
+
+status: $(VENV)/.runtime
+	@$(BIN)/runbell status
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m tests
@@ -30,11 +41,9 @@ lock: $(VENV)/.uv
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 
-$(VENV)/.uv: requirements/uv.txt
+$(VENV)/.uv: requirements/uv.txt requirements/bootstrap.sh
 	@echo "· preparing $(VENV)"
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Runbell needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11")'
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
+	@requirements/bootstrap.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.uv requirements/runtime.txt pyproject.toml
