@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from integrations.errors import InvalidInput, RunbellError, Unauthorized
 from integrations.gateway.callers import Caller, is_own_origin
-from integrations.gateway.frames import Hello, Say, parse
+from integrations.gateway.frames import Hello, Say, event_id_of, parse
 from integrations.gateway.metrics import SOCKETS
 from integrations.gateway.services import Services
 from integrations.gateway.sessions import COOKIE
@@ -145,14 +145,16 @@ class _Talk:
     async def read(self, websocket: WebSocket) -> None:
         """Read until the client leaves."""
         while True:
+            text = ""
             try:
-                frame = parse(await websocket.receive_text())
+                text = await websocket.receive_text()
+                frame = parse(text)
             except KeyError:
                 await self._socket.problem("Invalid frame", "Frames are JSON texts, not bytes.")
             except ValidationError as error:
                 first = error.errors(include_input=False, include_url=False)[0]
                 where = ".".join(map(str, first["loc"][1:])) or "frame"
-                await self._socket.problem("Invalid frame", f"{where}: {first['msg']}")
+                await self._socket.problem("Invalid frame", f"{where}: {first['msg']}", event_id_of(text))
             else:
                 match frame:
                     case Say():

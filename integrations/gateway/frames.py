@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from integrations.database import Entry, MessageView, Snapshot
 from integrations.gateway.schema import Name, Request, Text, file_view
@@ -32,6 +32,10 @@ class Ping(Request):
     type: Literal["ping"]
 
 
+class _Identified(BaseModel):
+    event_id: str = Field(max_length=200)
+
+
 Frame = Hello | Say | Ping
 _frames: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
 
@@ -39,6 +43,14 @@ _frames: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="
 def parse(text: str) -> Frame:
     """Read a client's frame; raises pydantic's ValidationError."""
     return _frames.validate_json(text)
+
+
+def event_id_of(text: str) -> str | None:
+    """Return the event id of a frame that can't be accepted, so that its sender knows which and doesn't repeat it."""
+    try:
+        return _Identified.model_validate_json(text).event_id
+    except ValidationError:
+        return None
 
 
 def entry_frame(entry: Entry, settings: Settings) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Chat:
         expect(self.said_by_user).to_have_count(before + 1, timeout=self.timeout_ms)
         return self.turns.filter(has=self.said_by_user).last
 
+    def paste(self, text: str) -> None:
+        """Paste a text into the box; the context needs the permissions of the clipboard."""
+        self.page.evaluate("text => navigator.clipboard.writeText(text)", text)
+        self.box.press("ControlOrMeta+v")
+
     def wait_token(self) -> str:
         """Wait until tokens appear, and return the text so far."""
         self.streaming.first.wait_for(timeout=self.timeout_ms)

@@ -160,6 +160,10 @@ class Standin:
         """Cut every connection, as a lost network does."""
         self._do(self._cut())
 
+    def release_turns(self) -> None:
+        """Let later messages be worked on although earlier ones are not done, as when their runs are parked."""
+        self._turns.clear()
+
     def post(self, conversation: str, text: str) -> None:
         """Post into a conversation, as a timer does."""
         self._do(self._enter(conversation, "assistant", text, None))

@@ -7,11 +7,17 @@ import { say } from "./words.js";
 
 const TAGS = "p br hr strong em del code pre blockquote ul ol li a img h1 h2 h3 h4 h5 h6 table thead tbody tr th td input".split(" ");
 const ATTRIBUTES = ["href", "src", "alt", "title", "class", "start", "align", "type", "checked", "disabled"];
+const LINE_BREAK = /^<br\s*\/?>\s*$/i;
 const PLAIN = ["align", "start", "type"]; // attributes whose values are no addresses
 
-const marked = new Marked({ gfm: true, breaks: true });
+const marked = new Marked({ gfm: true, breaks: true, renderer: { html: ({ text }) => (LINE_BREAK.test(text) ? "<br>" : escaped(text)) } });
 const purifier = DOMPurify(window);
 purifier.addHook("afterSanitizeAttributes", restrain);
+
+/** HTML in an answer is shown as it is written, but for line breaks, which tables need. */
+function escaped(html) {
+  return html.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+}
 
 /** Render `text` into a fragment; links open elsewhere, images come from this server only. */
 export function render(text) {

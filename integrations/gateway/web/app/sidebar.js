@@ -21,8 +21,7 @@ export class Sidebar {
 
   open() {
     this.#set(true);
-    // It can take the focus only once it is visible.
-    requestAnimationFrame(() => this.aside.querySelector("button").focus());
+    this.aside.querySelector("button").focus();
   }
 
   close() {

@@ -22,10 +22,9 @@ export class Status {
     this.retryAt = retryAt;
     this.pill.dataset.state = state;
     this.#word();
-    clearTimeout(this.#timer);
     if (state === "ready") return this.#calm();
     if (state === "offline" || state === "locked" || state === "blocked") return this.#alarm(state);
-    this.#timer = setTimeout(() => this.#alarm("waiting"), PATIENCE_MS);
+    if (!this.#told) this.#timer ??= setTimeout(() => this.#alarm("waiting"), PATIENCE_MS);
   }
 
   /** Say something that stays until it is dismissed; `action` is {label, run}. The same text is shown once. */
@@ -43,12 +42,16 @@ export class Status {
   }
 
   #calm() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
     if (this.#told) announce(say("ready"));
     this.#told = false;
     this.banner.hidden = true;
   }
 
   #alarm(kind) {
+    clearTimeout(this.#timer);
+    this.#timer = null;
     this.#told = true;
     this.banner.dataset.kind = kind;
     this.banner.replaceChildren(el("p", {}, say(`${kind}_text`, { origin: location.origin })), el("button", { type: "button", onclick: this.onretry }, say(kind === "locked" ? "again" : "retry")));

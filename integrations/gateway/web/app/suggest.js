@@ -48,14 +48,20 @@ export function suggest(text, caret, commands) {
 
 function suggestNames(name, start, commands) {
   const wanted = name.toLowerCase();
-  const rank = (command) => (command.name.startsWith(wanted) ? 0 : command.name.includes(wanted) ? 1 : command.description.toLowerCase().includes(wanted) ? 2 : 3);
-  const found = commands.map((command) => [rank(command), command]).filter(([order]) => order < 3);
+  const found = commands.map((command) => [rank(command, wanted), command]).filter(([order]) => order < 3);
   found.sort(([a, one], [b, two]) => a - b || one.name.localeCompare(two.name));
   const options = found.map(([, command]) => ({
     insert: command.fields.length ? `${command.name} ` : command.name, label: `/${command.name}`,
     hint: command.fields.map((field) => (field.required ? field.name : `[${field.name}]`)).join(" "), detail: command.description,
   }));
   return options.length ? { start, options, exact: found[0][1].name === wanted } : null;
+}
+
+/** 0: the name begins so; 1: contains it; 2: a word of the description begins so; 3: no match. */
+function rank({ name, description }, wanted) {
+  if (name.startsWith(wanted)) return 0;
+  if (name.includes(wanted)) return 1;
+  return description.toLowerCase().split(/[^\p{L}\p{N}]+/u).some((word) => word.startsWith(wanted)) ? 2 : 3;
 }
 
 function suggestFields(command, text, before) {
