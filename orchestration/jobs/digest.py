@@ -1,0 +1,25 @@
+"""Job `digest`: yesterday's messages, runs and failures. `/digest` runs it now, a schedule every morning."""
+
+import dagster as dg
+
+from orchestration.ops.digest import count_day, post_digest, word_digest
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    metadata={
+        "runbell/description/zh": "昨天的消息、运行和失败情况",
+        "runbell/aliases": ["日报", "简报"],
+        "runbell/examples": [
+            "What happened yesterday?",
+            "Give me the daily digest",
+            "How many runs failed yesterday?",
+            "昨天发生了什么？",
+            "给我看看日报",
+            "昨天有多少任务失败？",
+        ],
+    },
+)
+def digest() -> None:
+    """Tell what happened: messages, runs and failures of a day."""
+    post_digest(word_digest(count_day()))
