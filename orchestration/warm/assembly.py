@@ -10,7 +10,6 @@ from integrations.database import Database
 from integrations.errors import Misconfigured
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
-from orchestration.warm import logs
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.location import Location, load_location
 from orchestration.warm.runs import Runtime
@@ -43,7 +42,6 @@ def build_worker(location_name: str, settings: Settings | None = None) -> Worker
     settings = settings or Settings()
     database, instance = open_database(settings), open_instance(settings)
     location = load_location(settings, location_name)
-    logs.install()
     publish_commands(database, location)
     runtime = Runtime(
         settings=settings,

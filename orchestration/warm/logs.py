@@ -15,7 +15,7 @@ from typing import IO, Any, Self, TextIO
 import sqlalchemy as sa
 
 from integrations.database.tables import op_logs
-from integrations.errors import Misconfigured
+from integrations.errors import Misconfigured, RunbellError
 from orchestration.warm.commits import Row
 from orchestration.warm.internals import (
     CapturedLogContext,
@@ -35,6 +35,7 @@ CHUNK_BYTES = 32_768
 PACE_S = 0.25
 """How long printed text may wait before it is on its way to the UI."""
 END = "end"
+_PACER = "op-logs"
 
 
 class Capture:
@@ -123,19 +124,23 @@ class _Stream(io.TextIOBase):
 
 
 def install() -> None:
-    """Put the streams in place, once per process, and send what was printed every quarter of a second."""
-    if isinstance(sys.stdout, _Stream):
-        return
-    sys.stdout = _Stream("stdout", sys.stdout)
-    sys.stderr = _Stream("stderr", sys.stderr)
-    threading.Thread(target=_pace, name="op-logs", daemon=True).start()
+    """Put the streams in place, and send what was printed every quarter of a second. Idempotent."""
+    if not isinstance(sys.stdout, _Stream):
+        sys.stdout = _Stream("stdout", sys.stdout)
+    if not isinstance(sys.stderr, _Stream):
+        sys.stderr = _Stream("stderr", sys.stderr)
+    if not any(thread.name == _PACER for thread in threading.enumerate()):
+        threading.Thread(target=_pace, name=_PACER, daemon=True).start()
 
 
 def _pace() -> None:
     while True:
         time.sleep(PACE_S)
         for capture in list(_live):
-            capture.send()
+            try:
+                capture.send()
+            except RunbellError:  # the run itself will meet the same fault
+                _live.discard(capture)
 
 
 class OpLogs(ComputeLogManager[Any], ConfigurableClass):

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
 from integrations.errors import LeaseLost, TemporaryError
+from orchestration.warm import logs
 from orchestration.warm.active import ActiveRuns
 from orchestration.warm.interrupt import interruptible
 from orchestration.warm.runs import Runtime, carry_out
@@ -67,6 +68,7 @@ class Worker:
 
     def start(self) -> "Worker":
         """Begin to work; returns at once."""
+        logs.install()
         self._runtime.instance.warm_storage.gather()
         self._beat()
         self._listener.start()
