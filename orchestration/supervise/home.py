@@ -67,6 +67,11 @@ class Home:
         """Holds one line that says why the models don't answer."""
         return self.path / "run" / "serving.problem"
 
+    def forget_serving(self) -> None:
+        """Remove what an earlier serving process said of itself."""
+        self.serving_ready.unlink(missing_ok=True)
+        self.serving_problem.unlink(missing_ok=True)
+
     def log(self, name: str) -> Path:
         """Return the log of a process."""
         return self.path / "logs" / f"{name}.log"

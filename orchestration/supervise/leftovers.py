@@ -26,7 +26,7 @@ def find(home: Home) -> list[psutil.Process]:
     return [process for process in found.values() if process.pid not in mine and is_alive(process)]
 
 
-def stop(home: Home, grace_s: float = 20.0) -> list[psutil.Process]:
+def stop(home: Home, grace_s: float = 8.0) -> list[psutil.Process]:
     """End them, in order first and by force after `grace_s`; return those that could not be ended."""
     leftovers = find(home)
     servers = [process for process in leftovers if _name(process) == "postgres"]

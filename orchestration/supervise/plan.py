@@ -165,7 +165,7 @@ def _serving(home: Home, settings: Settings) -> list[Spec | Step]:
             argv=python("serving.app"),
             ready=probes.file(home.serving_ready, home.serving_problem, "waiting for the models to load"),
             needs=("ray", "models"),
-            prepare=lambda: home.serving_ready.unlink(missing_ok=True),
+            prepare=home.forget_serving,
             port=serving.port,
             port_setting=PortSetting(serving.host, serving.port, "RUNBELL_SERVING__PORT", "serving.port"),
             grace_s=20.0,
