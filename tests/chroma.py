@@ -15,7 +15,7 @@ class ChromaServer:
     """`chroma run` on a free port of the loopback interface."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -23,7 +23,7 @@ class ChromaServer:
 
     def start(self) -> None:
         """Return when the server answers."""
-        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self._folder)]
+        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(self.folder)]
         self._process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(self.port)],
             stdout=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from integrations.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
+    from chromadb.api.collection_configuration import CreateHNSWConfiguration
     from chromadb.api.models.Collection import Collection
 
 CONNECT_S = 1.0
@@ -21,6 +22,9 @@ ANSWER_S = 5.0
 RETRY_S = 0.5
 """Seconds in which a server that was just found away is not tried again, so that many threads don't queue up."""
 PREFIX = "recollections-"
+SYNC_THRESHOLD = 50
+"""Writes after which Chroma saves its index and purges its log; its default of 1,000 keeps forgotten texts for long."""
+_INDEX: "CreateHNSWConfiguration" = {"space": "cosine", "sync_threshold": SYNC_THRESHOLD, "batch_size": SYNC_THRESHOLD}
 
 T = TypeVar("T")
 
@@ -58,7 +62,7 @@ class Connection:
         if (known := self._collections.get(name)) is not None:
             return known
         found = self._connected().get_or_create_collection(
-            name, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+            name, embedding_function=None, configuration={"hnsw": _INDEX}
         )
         self._collections[name] = found
         return found

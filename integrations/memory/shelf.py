@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from integrations.memory.connection import SYNC_THRESHOLD
 from integrations.memory.values import Scope, check_name
 
 if TYPE_CHECKING:
@@ -82,16 +83,16 @@ class Shelf:
     def drop(self, message_ids: Sequence[str] | None = None) -> int:
         """Delete the rows of these messages, or all; return how many."""
         if message_ids is None:
-            return drop_all(self._rows, self._within())
+            return _drop(self._rows, self._within())
         dropped = 0
         for start in range(0, len(message_ids), PAGE):
             page = list(message_ids[start : start + PAGE])
-            dropped += drop_all(self._rows, self._within({"message_id": {"$in": page}}))
+            dropped += _drop(self._rows, self._within({"message_id": {"$in": page}}))
         return dropped
 
     def drop_parts(self, message_id: str, source: str, since: int) -> int:
         """Delete what an earlier, longer text of the same message left."""
-        return drop_all(
+        return _drop(
             self._rows,
             self._within({"message_id": {"$eq": message_id}}, {"source": {"$eq": source}}, {"part": {"$gte": since}}),
         )
@@ -141,13 +142,23 @@ class Shelf:
 
 def drop_expired(collection: "Collection", older_than: datetime) -> int:
     """Delete the rows of all scopes that are older; return how many."""
-    return drop_all(collection, {"at": {"$lt": older_than.timestamp()}})
+    return _drop(collection, {"at": {"$lt": older_than.timestamp()}})
 
 
-def drop_all(collection: "Collection", where: Any) -> int:  # noqa: ANN401 - see `_within`
-    """Delete in pages what a condition made in this module holds for; return how many."""
+def _drop(collection: "Collection", where: Any) -> int:  # noqa: ANN401 - see `_within`
     dropped = 0
     while ids := collection.get(where=where, limit=PAGE, include=[])["ids"]:
         collection.delete(ids=ids, where=where)
         dropped += len(ids)
+    if dropped:
+        _scrub(collection)
     return dropped
+
+
+def _scrub(collection: "Collection") -> None:
+    """Make Chroma purge its write-ahead log, which still holds the text of deleted rows.
+
+    It does so after every SYNC_THRESHOLD entries; updates of rows that don't exist are entries without effect.
+    """
+    nobody = [f"nobody-{number}" for number in range(SYNC_THRESHOLD)]
+    collection.update(ids=nobody, metadatas=[{"scope": ""} for _ in nobody])

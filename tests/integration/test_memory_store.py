@@ -1,10 +1,12 @@
 """Remembering, finding and forgetting, with a real Chroma server."""
 
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -140,6 +142,16 @@ def test_forgetting_removes_everything_of_the_scope(memory: Memory, scope: Scope
     assert memory.forget(scope) == 0
 
 
+def test_what_is_forgotten_stands_in_no_table_of_the_server(chroma: ChromaServer, memory: Memory, scope: Scope):
+    word = f"swordfish{secrets.token_hex(8)}"
+    memory.remember(scope, [note(f"The password is {word}.")])
+    assert _tables_with(chroma.folder / "chroma.sqlite3", word)
+
+    memory.forget(scope)
+
+    assert _tables_with(chroma.folder / "chroma.sqlite3", word) == []
+
+
 def test_forgetting_some_messages_leaves_the_others(memory: Memory, scope: Scope):
     memory.remember(scope, [note("one", "m1"), note("two", "m2"), note("three", "m3")])
 
@@ -211,3 +223,12 @@ def test_sixteen_threads_remember_and_find_at_once(memory: Memory):
 def test_an_instant_without_a_time_zone_is_refused(memory: Memory, scope: Scope):
     with pytest.raises(InvalidInput):
         memory.remember(scope, [note("x", at=datetime(2026, 1, 1))])  # noqa: DTZ001
+
+
+def _tables_with(path: Path, word: str) -> list[str]:
+    """Return the tables of Chroma's own database, its write-ahead log included, in which the word stands."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        tables = [row[0] for row in database.execute("select name from sqlite_master where type = 'table'")]
+        return [
+            table for table in tables if any(word in str(row) for row in database.execute(f"select * from {table}"))
+        ]
