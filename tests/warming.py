@@ -58,9 +58,7 @@ class WarmHome:
     @contextmanager
     def worker(self, **options: object) -> Iterator[Worker]:
         """Run a worker in this process."""
-        settings = self.settings.model_copy(
-            update={"workers": self.settings.workers.model_copy(update=options)}
-        )
+        settings = self.settings.model_copy(update={"workers": self.settings.workers.model_copy(update=options)})
         runtime = Runtime(
             settings=settings,
             database=self.database,
@@ -153,9 +151,7 @@ class WarmHome:
 
 
 @pytest.fixture
-def warm(
-    tmp_path: Path, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[WarmHome]:
+def warm(tmp_path: Path, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarmHome]:
     home = WarmHome(tmp_path, database_url, database, monkeypatch)
     yield home
     home.instance.dispose()

@@ -73,9 +73,10 @@ class _Attempt:
             run = run or self._create()
         except (dg.DagsterInvalidConfigError, NotFound) as error:
             problem = _first_line(error)
-        if run is not None:
-            self._stop_early(run)
-            run = self._run_to_end(run)
+        if run is not None and run.status not in FINISHED_STATUSES:
+            if not self._stop_early(run):
+                self._run_to_end(run)
+            run = self._instance.get_run_by_id(run.run_id) or run
         self._interrupt_if_lost()
         self._interrupt.ending = True
         self._answer(run, problem)
@@ -121,33 +122,30 @@ class _Attempt:
             tags.setdefault("runbell/trace_id", trace_id)
         return tags
 
-    def _stop_early(self, run: dg.DagsterRun) -> None:
+    def _stop_early(self, run: dg.DagsterRun) -> bool:
         """Mark a run that was canceled, or that killed too many workers, before anything of it executes."""
-        if run.status in FINISHED_STATUSES:
-            return
         if self._claim.cancel_requested or run.status is dg.DagsterRunStatus.CANCELING:
             self._instance.report_run_canceled(run, "Canceled before a worker took it on.")
         elif self._claim.attempts > MAX_ATTEMPTS:
             self._instance.report_run_failed(
                 run, f"Given up: {MAX_ATTEMPTS} workers died with this run. See the workers' logs."
             )
+        else:
+            return False
+        return True
 
-    def _run_to_end(self, run: dg.DagsterRun) -> dg.DagsterRun:
-        """Execute or resume a run that has not ended, and return it as it ended."""
-        run = run if self._plan else self._reload(run)
-        if run.status in FINISHED_STATUSES:
-            return run
+    def _run_to_end(self, run: dg.DagsterRun) -> None:
+        """Execute or resume a run; a run that can't be is marked as failed."""
         resume = run.status is dg.DagsterRunStatus.STARTED
         try:
             prepared = self._plan or prepare(self._runtime.location.job(run.job_name), run, self._instance)
         except (dg.DagsterInvalidConfigError, NotFound) as error:
             self._instance.report_run_failed(run, _first_line(error))
-            return self._reload(run)
+            return
         if resume and own_executor(prepared.job.get_definition()):
             self._instance.report_run_failed(run, "Its worker died, and only the durable executor can resume a run.")
-            return self._reload(run)
+            return
         self._execute(prepared, run, resume=resume)
-        return self._reload(run)
 
     def _execute(self, prepared: Preparation, run: dg.DagsterRun, *, resume: bool) -> None:
         self._plan = prepared
@@ -160,9 +158,6 @@ class _Attempt:
         finally:
             self._follower.close()
         self._instance.warm_storage.flush(run.run_id)
-
-    def _reload(self, run: dg.DagsterRun) -> dg.DagsterRun:
-        return self._instance.get_run_by_id(run.run_id) or run
 
     def _interrupt_if_lost(self) -> None:
         if self._interrupt.reason in {Reason.LOST, Reason.DRAIN}:

@@ -34,11 +34,7 @@ def stock(job: str) -> list[tuple[str, str | None]]:
         from dagster._core.definitions.job_base import InMemoryJob
         from dagster._core.execution.api import execute_run_iterator
 
-        list(
-            execute_run_iterator(
-                InMemoryJob(definition.with_executor_def(dg.in_process_executor)), run, instance
-            )
-        )
+        list(execute_run_iterator(InMemoryJob(definition.with_executor_def(dg.in_process_executor)), run, instance))
         return [
             (event.event_type_value, event.step_key)
             for entry in instance.all_logs(run.run_id)
