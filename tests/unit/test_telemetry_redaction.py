@@ -71,11 +71,11 @@ def test_a_huge_text_is_cut():
     "text", ["://a:" * 20_000, "bearer " * 20_000, "password=" * 20_000, "a" * 100_000, "/bot1" * 20_000]
 )
 def test_a_hostile_text_takes_no_time(text: str):
-    begun = time.perf_counter()
+    begun = time.thread_time()
 
     redact(text)
 
-    assert time.perf_counter() - begun < 0.5
+    assert time.thread_time() - begun < 0.5
 
 
 @given(st.text(max_size=300))
