@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class Home:
     def serving_problem(self) -> Path:
         """Holds one line that says why the models don't answer."""
         return self.path / "run" / "serving.problem"
+
+    def remove_sockets(self) -> None:
+        """Remove the short folder, where there is one: nothing outside RUNBELL_HOME outlives a stop."""
+        if self.path not in self.sockets.parents:
+            shutil.rmtree(self.sockets, ignore_errors=True)
 
     def forget_serving(self) -> None:
         """Remove what an earlier serving process said of itself."""

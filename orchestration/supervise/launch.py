@@ -60,6 +60,7 @@ def down(home: Home, watch: Watch, patience_s: float = 120.0) -> list[str]:
     problems += [f"{process.name()} (pid {process.pid}) can't be stopped." for process in stubborn]
     for path in (home.endpoints, home.state, home.serving_ready):
         path.unlink(missing_ok=True)
+    home.remove_sockets()
     return problems
 
 
@@ -114,10 +115,11 @@ def _judge(board: Snapshot, home: Home) -> Outcome | None:
 
 
 def _current(home: Home, child: "subprocess.Popen[bytes] | None") -> Snapshot | None:
+    """Return what the live supervisor published; what an earlier one left behind must not be mistaken for it."""
+    if child is None:
+        return supervisor(home)
     board = read_board(home.state)
-    if board is None or (child is not None and board.supervisor_pid != child.pid):
-        return None
-    return board
+    return board if board is not None and board.supervisor_pid == child.pid else None
 
 
 def _hopeless(board: Snapshot, home: Home) -> tuple[str, ...]:

@@ -28,14 +28,16 @@ def problems(plan: Iterable[Spec | Step], home: Home) -> list[str]:
             require_free(setting)
         except Misconfigured as error:
             found.append(str(error))
-    return [*found, *_disk(home)]
+    full = disk_problem(home, shutil.disk_usage(home.path).free)
+    return [*found, full] if full else found
 
 
-def _disk(home: Home) -> list[str]:
-    free = shutil.disk_usage(home.path).free // 1_000_000
+def disk_problem(home: Home, free_bytes: int) -> str | None:
+    """Say that the disk is full, or None."""
+    free = free_bytes // 1_000_000
     if free >= NEEDED_MB:
-        return []
-    return [
+        return None
+    return (
         f"The disk of {home.path} is full: {free} MB are free, {NEEDED_MB} MB are needed. Free some, or set "
         "RUNBELL_HOME to a folder on another disk."
-    ]
+    )

@@ -1,6 +1,7 @@
 """What `runbell status` shows: the supervisor's board, and what the system says about its processes."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -16,7 +17,7 @@ Overall = Literal["ready", "starting", "degraded", "stopping", "down", "abandone
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One line; memory is that of the whole family, shared pages counted once per process."""
+    """One line; memory is that of the whole family, shared pages divided among those that share them."""
 
     name: str
     state: str
@@ -121,10 +122,17 @@ def _row(row: Row, now: float) -> ProcessStatus:
 
 
 def _memory(processes: list[psutil.Process]) -> float:
-    total = 0
-    for process in processes:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return round(total / 1e6, 1)
+    return round(sum(_share(process) for process in processes) / 1e6, 1)
+
+
+def _share(process: psutil.Process) -> int:
+    try:
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass  # Another user's process, or one that has just ended.
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0

@@ -67,10 +67,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     # The folders of tests are long: this also tries the short folder for sockets.
     made = Installation(tmp_path)
     yield made
-    if made.home.sockets.parent != made.home.path:
-        import shutil
-
-        shutil.rmtree(made.home.sockets, ignore_errors=True)
+    made.home.remove_sockets()
 
 
 def relatives(board: Board) -> list[psutil.Process]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,24 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def up(platform: Platform) -> subprocess.CompletedProcess[str]:
-    return platform.runbell("up")
+def ups(platform: Platform) -> list[subprocess.CompletedProcess[str]]:
+    """Two at once."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda _: platform.runbell("up"), range(2)))
+
+
+@pytest.fixture(scope="module")
+def up(ups: list[subprocess.CompletedProcess[str]]) -> subprocess.CompletedProcess[str]:
+    return ups[0]
+
+
+def test_of_two_ups_at_once_one_starts_and_both_end_when_it_is_ready(
+    ups: list[subprocess.CompletedProcess[str]], platform: Platform
+) -> None:
+    log = platform.home.log("supervisor").read_text()
+
+    assert [ended.returncode for ended in ups] == [0, 0], [ended.stderr for ended in ups]
+    assert log.count("phase: starting") == 1
 
 
 def test_up_ends_when_it_is_ready_and_prints_both_links(
