@@ -56,6 +56,7 @@ def write_health_report(context: dg.OpExecutionContext, findings: list[Finding])
             "example.com 还活着吗？",
             "检查一下网站是不是挂了",
             "看看哪些网址打不开",
+            "这个网站能打开吗？",
         ],
     },
 )

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from integrations.memory.ranking import ASK_BACK, FREE_TEXT, fuse, lexical
+from integrations.memory.ranking import ASK_BACK, FREE_TEXT, cosines, fuse, lexical
 from orchestration.commands.language import Language, language_of, pick
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.values import Piece, Schema, Unreadable, coerce, read, without_null
@@ -19,11 +19,16 @@ from orchestration.commands.wording import expected
 MAX_SENTENCE = 500
 """Characters beyond which a message is no request for a command."""
 
+SHORT_SENTENCE = 5
+
 Embed = Callable[[Sequence[str]], list[list[float]]]
 UnknownShare = Callable[[Sequence[str]], list[float]]
 
 _URL = re.compile(r"https?://[^\s\"'“”‘’「」<>，。；、！？)）]+", re.IGNORECASE)
-_HOST = re.compile(r"(?<![\w@/.-])(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}(?![\w@-])", re.IGNORECASE)
+_NAME = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}"
+_IPV4 = r"(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?"
+# ASCII, so that Chinese text may touch an address.
+_HOST = re.compile(rf"(?<![\w@/.-])(?:{_IPV4}|{_NAME})(?![\w@-])", re.IGNORECASE | re.ASCII)
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|「([^」\n]+)」|『([^』\n]+)』|(?<!\w)'([^'\n]+)'(?!\w)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w%]|\.\d)", re.ASCII)
 
@@ -32,7 +37,8 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w%]|\.\d)", re.ASCII)
 class Found:
     """The command that a sentence seems to mean. Unless `sure`, ask whether it does.
 
-    `questions` ask for required arguments that were not found; while there are any, it can't be proposed.
+    `questions` ask for required arguments that were not found; while there are any, it is neither sure nor
+    can it be proposed.
     """
 
     command: CommandSpec
@@ -58,18 +64,20 @@ class Retrieval:
         if not sentence or len(sentence) > MAX_SENTENCE or not visible:
             return None
         score, spec = self._best(sentence, visible)
-        if score < FREE_TEXT:
+        # Few characters have much in common with anything: "你好" with every sentence that ends in 好.
+        if score < (ASK_BACK if len(sentence) < SHORT_SENTENCE else FREE_TEXT):
             return None
         args = arguments_in(sentence, spec)
-        return Found(spec, score, sure=score >= ASK_BACK, args=args, questions=questions_for(spec, args, sentence))
+        questions = questions_for(spec, args, sentence)
+        # "Where is the server?" is near to "check our servers", but whoever wants that says which.
+        return Found(spec, score, sure=score >= ASK_BACK and not questions, args=args, questions=questions)
 
     def _best(self, sentence: str, commands: Sequence[CommandSpec]) -> tuple[float, CommandSpec]:
         owners = [spec for spec in commands for _ in _texts(spec)]
         texts = [text for spec in commands for text in _texts(spec)]
         (vector, unknown), *known = self._vectors_of([sentence, *texts])
-        cosines = [sum(a * b for a, b in zip(vector, other, strict=True)) for other, _ in known]
         shares = [max(unknown, share) for _, share in known]
-        scores = fuse(cosines, lexical(sentence, texts), shares)
+        scores = fuse(cosines(vector, [other for other, _ in known]), lexical(sentence, texts), shares)
         return max(zip(scores, owners, strict=True), key=lambda pair: pair[0])
 
     def _vectors_of(self, texts: Sequence[str]) -> list[tuple[list[float], float]]:

@@ -21,5 +21,5 @@ from orchestration.ops.digest import count_day, post_digest, word_digest
     },
 )
 def digest() -> None:
-    """Tell what happened: messages, runs and failures of a day."""
+    """What happened on a day: messages, runs and failures."""
     post_digest(word_digest(count_day()))
