@@ -56,7 +56,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 def _is_fault(kind: str, text: str) -> bool:
-    """Chromium itself reports lost connections and refused requests on the console; those are tested by what is shown."""
+    """Tell faults of the page from lost connections, which Chromium itself reports on the console."""
     network = ("WebSocket connection to", "Failed to load resource")
     return kind == "error" and not text.startswith(network)
 

@@ -20,72 +20,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from integrations.gateway.page import HEADERS, WEB
-
-OPS = ("receive", "recall", "think", "act", "reply", "remember")
-JSON = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Op:
-    """An op changes its state."""
-
-    name: str
-    state: str = "succeeded"
-    ms: float | None = None
-
-
-@dataclass(frozen=True)
-class Body:
-    """Any progress body."""
-
-    body: JSON
-
-
-@dataclass(frozen=True)
-class Lose:
-    """A progress body that is stored, and lost on its way to the page."""
-
-    body: JSON
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Wait until the test opens it."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An entry of the assistant."""
-
-    text: str
-    attachments: tuple[JSON, ...] = ()
-    choices: tuple[JSON, ...] = ()
-
-
-@dataclass(frozen=True)
-class Settle:
-    """The message's end."""
-
-    status: str = "answered"
-
-
-Step = Op | Body | Lose | Gate | Answer | Settle
-
-
-def delta(text: str) -> Body:
-    """Tokens."""
-    return Body({"type": "delta", "text": text})
-
-
-def assistant(answer: Answer, *, hold: str | None = None) -> list[Step]:
-    """Return what the assistant's run does; with `hold`, it waits in the middle of its tokens."""
-    words = [delta(word + " ") for word in answer.text.split(" ")]
-    middle: list[Step] = [*words[: len(words) // 2], Gate(hold), *words[len(words) // 2 :]] if hold else [*words]
-    steps: list[Step] = [Op("receive", "started"), Op("receive", ms=3), Op("recall", "started"), Op("recall", ms=12)]
-    steps += [Op("think", "started"), *middle, Op("think", ms=840), Op("act", "skipped"), Op("reply", "started")]
-    return [*steps, answer, Settle(), Op("reply", ms=6), Op("remember", "started"), Op("remember", ms=21)]
+from tests.browser.script import JSON, Answer, Body, Gate, Lose, Op, Settle, Step, assistant
 
 
 @dataclass
@@ -111,7 +46,7 @@ class Standin:
         self.entries: dict[str, list[JSON]] = defaultdict(list)
         self.files: dict[str, tuple[bytes, str]] = {}
         self.commands: list[JSON] = []
-        self.scripts: dict[str, list[Step]] = {}
+        self.scripts: dict[str, Sequence[Step]] = {}
         self.problems: dict[str, str] = {}
         self.received: list[JSON] = []
         self.locked = False
@@ -126,10 +61,13 @@ class Standin:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = uvicorn.Server(
-            uvicorn.Config(self._app(), host="127.0.0.1", port=0, log_level="error", ws="websockets-sansio", lifespan="off")
+            uvicorn.Config(
+                self._app(), host="127.0.0.1", port=0, log_level="error", ws="websockets-sansio", lifespan="off"
+            )
         )
         self._thread = threading.Thread(target=self._run, name="standin", daemon=True)
         self._up = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
 
     # --- what tests say ---
 
@@ -181,7 +119,7 @@ class Standin:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             serving = asyncio.create_task(self._server.serve())
-            while not self._server.started:
+            while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             self._up.set()
             await serving
@@ -207,7 +145,9 @@ class Standin:
         return app
 
     async def _list_commands(self) -> Response:
-        return JSONResponse({"title": "Unauthorized"}, 401) if self.locked else JSONResponse({"commands": self.commands})
+        return (
+            JSONResponse({"title": "Unauthorized"}, 401) if self.locked else JSONResponse({"commands": self.commands})
+        )
 
     async def _file(self, sha: str) -> Response:
         data, media_type = self.files[sha]
@@ -231,7 +171,9 @@ class Standin:
             await socket.send_json({"type": "problem", "title": "Unauthorized", "detail": "The session is not valid."})
             return await socket.close(4401)
         principal = {"id": "owner", "name": "owner"}
-        await socket.send_json({"type": "ready", "conversation": conversation, "principal": principal, "version": self.version})
+        await socket.send_json(
+            {"type": "ready", "conversation": conversation, "principal": principal, "version": self.version}
+        )
         for entry in list(self.entries[conversation]):
             if int(str(entry["id"])) > hello["after"]:
                 await socket.send_json(entry)
@@ -263,7 +205,9 @@ class Standin:
             return known
         message = Message(str(uuid.uuid4()), event_id, conversation, text, str(uuid.uuid4()))
         self.messages[conversation, event_id] = message
-        task = asyncio.create_task(self._play(message, self.scripts.get(text) or assistant(Answer(f"You said: {text}"))))
+        task = asyncio.create_task(
+            self._play(message, self.scripts.get(text) or assistant(Answer(f"You said: {text}")))
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return message
@@ -271,7 +215,9 @@ class Standin:
     async def _play(self, message: Message, script: Sequence[Step]) -> None:
         async with self._turns[message.conversation]:
             await self._enter(message.conversation, "user", message.text, message)
-            await self._progress(message, {"type": "run", "run_id": message.run_id, "url": self._run_url(message), "job": "assistant"})
+            await self._progress(
+                message, {"type": "run", "run_id": message.run_id, "url": self._run_url(message), "job": "assistant"}
+            )
             for step in script:
                 await self._step(message, step)
 
@@ -294,7 +240,9 @@ class Standin:
 
     async def _progress(self, message: Message, body: JSON) -> None:
         self._fold(message, body)
-        await self._tell(message.conversation, {"type": "progress", "message_id": message.id, "seq": message.seq, "body": body})
+        await self._tell(
+            message.conversation, {"type": "progress", "message_id": message.id, "seq": message.seq, "body": body}
+        )
         await asyncio.sleep(0.002)
 
     def _fold(self, message: Message, body: JSON) -> None:
@@ -312,19 +260,36 @@ class Standin:
 
     def _snapshot(self, message: Message) -> JSON:
         return {
-            "type": "snapshot", "message_id": message.id, "event_id": message.event_id, "text": message.text, "status": message.status,
-            "run_id": message.run_id, "run_url": self._run_url(message), "ops": list(message.ops.values()), "partial": message.partial, "seq": message.seq,
-        }  # fmt: skip
+            "type": "snapshot",
+            "message_id": message.id,
+            "event_id": message.event_id,
+            "text": message.text,
+            "status": message.status,
+            "run_id": message.run_id,
+            "run_url": self._run_url(message),
+            "ops": list(message.ops.values()),
+            "partial": message.partial,
+            "seq": message.seq,
+        }
 
     def _run_url(self, message: Message) -> str:
         return f"http://127.0.0.1:3000/runs/{message.run_id}"
 
-    async def _enter(self, conversation: str, role: str, text: str, message: Message | None, answer: Answer | None = None) -> None:
+    async def _enter(
+        self, conversation: str, role: str, text: str, message: Message | None, answer: Answer | None = None
+    ) -> None:
         entry: JSON = {
-            "type": "entry", "id": next(self._ids), "message_id": message and message.id, "role": role, "text": text,
-            "at": datetime.now(UTC).isoformat(), "run_id": message and message.run_id, "run_url": message and self._run_url(message),
-            "attachments": list(answer.attachments) if answer else [], "choices": list(answer.choices) if answer else [],
-        }  # fmt: skip
+            "type": "entry",
+            "id": next(self._ids),
+            "message_id": message and message.id,
+            "role": role,
+            "text": text,
+            "at": datetime.now(UTC).isoformat(),
+            "run_id": message and message.run_id,
+            "run_url": message and self._run_url(message),
+            "attachments": list(answer.attachments) if answer else [],
+            "choices": list(answer.choices) if answer else [],
+        }
         self.entries[conversation].append(entry)
         await self._tell(conversation, entry)
 

@@ -7,9 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import Chat
-from tests.browser.standin import Answer, Body, Gate, Op, Settle, Standin, assistant, delta
+from tests.browser.script import Answer, Body, Gate, Op, Settle, assistant, delta
+from tests.browser.standin import Standin
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 HOSTILE = """<script>window.hacked = 1</script>
 <img src=x onerror="window.hacked = 2"> <svg onload="window.hacked = 3"></svg>
 [click](javascript:window.hacked=4) <a href="data:text/html,<script>1</script>">data</a>
@@ -66,7 +69,14 @@ def test_mapped_ops_are_one_stage_with_their_number(chat: Chat, standin: Standin
 
 
 def test_a_resumed_run_streams_anew(chat: Chat, standin: Standin) -> None:
-    standin.scripts["go"] = [delta("lost "), Body({"type": "reset"}), delta("kept"), Gate("end"), Answer("kept"), Settle()]
+    standin.scripts["go"] = [
+        delta("lost "),
+        Body({"type": "reset"}),
+        delta("kept"),
+        Gate("end"),
+        Answer("kept"),
+        Settle(),
+    ]
     chat.say("go")
     standin.wait_at("end")
     expect(chat.streaming).to_have_text("kept")
@@ -75,7 +85,12 @@ def test_a_resumed_run_streams_anew(chat: Chat, standin: Standin) -> None:
 
 
 def test_a_failed_run_is_told_with_its_link(chat: Chat, standin: Standin) -> None:
-    standin.scripts["go"] = [Op("think", "started"), Op("think", "failed", 12), Answer("⚠️ The model is away."), Settle("failed")]
+    standin.scripts["go"] = [
+        Op("think", "started"),
+        Op("think", "failed", 12),
+        Answer("⚠️ The model is away."),
+        Settle("failed"),
+    ]
     turn = chat.say("go")
     assert chat.wait_answer(turn) == "⚠️ The model is away."
     expect(turn.locator(".strip-status")).to_have_text("Failed")
@@ -89,7 +104,13 @@ def test_a_message_that_ends_without_an_answer_says_so(chat: Chat, standin: Stan
 
 
 def test_a_waiting_run_says_that_it_waits(chat: Chat, standin: Standin) -> None:
-    standin.scripts["go"] = [Op("act", "started"), Body({"type": "status", "status": "waiting"}), Gate("end"), Answer("done"), Settle()]
+    standin.scripts["go"] = [
+        Op("act", "started"),
+        Body({"type": "status", "status": "waiting"}),
+        Gate("end"),
+        Answer("done"),
+        Settle(),
+    ]
     turn = chat.say("go")
     expect(turn.locator(".strip-status")).to_have_text("Waiting for a decision")
     standin.open("end")
@@ -135,7 +156,10 @@ def test_pictures_of_an_answer_are_shown_and_other_files_offered(chat: Chat, sta
 
 
 def test_markdown_is_drawn(chat: Chat, standin: Standin) -> None:
-    standin.scripts["md"] = [Answer("**bold** and `code`\n\n| a | b |\n|--|--:|\n| 1 | 2 |\n\n- [x] done\n\n> quote"), Settle()]
+    standin.scripts["md"] = [
+        Answer("**bold** and `code`\n\n| a | b |\n|--|--:|\n| 1 | 2 |\n\n- [x] done\n\n> quote"),
+        Settle(),
+    ]
     chat.say("md")
     chat.wait_answer()
     prose = chat.answers.locator(".prose")
@@ -152,7 +176,12 @@ def test_markdown_cannot_run_anything_or_load_from_outside(chat: Chat, standin: 
     chat.page.wait_for_load_state("networkidle")
     prose = chat.answers.locator(".prose")
     assert chat.page.evaluate("window.hacked === undefined")
-    assert prose.locator("script, iframe, form, button, svg, style, img, input, [style], [onclick], [onerror], .send").count() == 0
+    assert (
+        prose.locator(
+            "script, iframe, form, button, svg, style, img, input, [style], [onclick], [onerror], .send"
+        ).count()
+        == 0
+    )
     links = prose.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
     assert [address for address in links if address and not address.startswith("http")] == []
     assert [url for url in asked if not url.startswith(standin.url)] == []

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import Chat
-from tests.browser.standin import Answer, Gate, Lose, Op, Settle, Standin, assistant, delta
+from tests.browser.script import Answer, Gate, Lose, Op, Settle, assistant, delta
+from tests.browser.standin import Standin
 
 
-def test_a_message_said_while_disconnected_is_sent_once_when_the_connection_is_back(chat: Chat, standin: Standin) -> None:
+def test_a_message_said_while_disconnected_is_sent_once_when_the_connection_is_back(
+    chat: Chat, standin: Standin
+) -> None:
     standin.away = True
     standin.drop()
     chat.wait_state("waiting")
@@ -26,7 +29,8 @@ def test_a_lost_acceptance_leads_to_one_message(chat: Chat, standin: Standin) ->
     chat.wait_answer()
     chat.wait_state("ready")
     sent = [frame["event_id"] for frame in standin.received if frame["type"] == "message"]
-    assert len(sent) == 2 and len(set(sent)) == 1
+    assert len(sent) == 2
+    assert len(set(sent)) == 1
     assert len(standin.said("once")) == 1
     expect(chat.said_by_user).to_have_count(1)
     expect(chat.answers).to_have_count(1)
@@ -173,7 +177,8 @@ def test_pauses_between_attempts_grow_and_are_jittered(chat: Chat, standin: Stan
             const mine = [];
             await new Promise((done) => {
                 const connection = new Connection({
-                    url: () => `ws://${location.host}/v1/chat?conversation=x`, hello: () => ({}), diagnose: async () => null, onframe: () => {}, random,
+                    url: () => `ws://${location.host}/v1/chat?conversation=x`, hello: () => ({}), random,
+                    diagnose: async () => null, onframe: () => {},
                     onstate: (state) => {
                         if (state !== "waiting") return;
                         mine.push(connection.retryAt - Date.now());

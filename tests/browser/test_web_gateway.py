@@ -21,13 +21,17 @@ class OpsWorker(ScriptedWorker):
     def _handle(self, claimed: ClaimedMessage) -> None:
         message, database = claimed.message, self.database
         principal = database.principals.resolve(message.address.tenant, message.address.channel, message.account)
-        run = database.inbox.start(claimed, NewRun("core", "assistant", {}, {}), principal_id=principal.id, worker="scripted")
+        run = database.inbox.start(
+            claimed, NewRun("core", "assistant", {}, {}), principal_id=principal.id, worker="scripted"
+        )
         assert run is not None
 
         def publish(body: dict[str, object]) -> None:
             database.progress.publish(claimed.message_id, message.address, body)
 
-        publish({"type": "run", "run_id": run.run_id, "url": f"http://127.0.0.1:3000/runs/{run.run_id}", "job": "assistant"})
+        publish(
+            {"type": "run", "run_id": run.run_id, "url": f"http://127.0.0.1:3000/runs/{run.run_id}", "job": "assistant"}
+        )
         for op in OPS[:4]:
             publish({"type": "op", "op": op, "state": "started"})
             if op == "think":
@@ -36,7 +40,9 @@ class OpsWorker(ScriptedWorker):
                 publish({"type": "delta", "text": "**it is**"})
             publish({"type": "op", "op": op, "state": "succeeded", "ms": 12.5})
         self.handled.append(claimed.message_id)
-        database.inbox.answer(claimed.message_id, [self._reply(claimed)], run_id=run.run_id, status=MessageStatus.ANSWERED)
+        database.inbox.answer(
+            claimed.message_id, [self._reply(claimed)], run_id=run.run_id, status=MessageStatus.ANSWERED
+        )
         database.runs.finish(run)
         for op in OPS[4:]:
             publish({"type": "op", "op": op, "state": "succeeded", "ms": 3.0})
@@ -93,7 +99,9 @@ def test_a_one_time_link_opens_the_page_and_a_message_is_answered_as_it_is_made(
     assert "key=" not in chat.page.url
 
 
-def test_without_a_session_the_page_shows_how_to_get_one(new_page: Callable[..., Page], gateway: Gateway, worker: OpsWorker) -> None:
+def test_without_a_session_the_page_shows_how_to_get_one(
+    new_page: Callable[..., Page], gateway: Gateway, worker: OpsWorker
+) -> None:
     page = new_page()
     page.goto(gateway.url)
     chat = Chat(page)
@@ -165,7 +173,9 @@ def test_a_hundred_thousand_characters_of_chinese_are_accepted(chat: Chat, worke
     expect(chat.page.get_by_role("button", name="Show all")).to_be_visible()
 
 
-def test_everything_the_page_loads_comes_from_the_gateway(new_page: Callable[..., Page], gateway: Gateway, worker: OpsWorker) -> None:
+def test_everything_the_page_loads_comes_from_the_gateway(
+    new_page: Callable[..., Page], gateway: Gateway, worker: OpsWorker
+) -> None:
     page = new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

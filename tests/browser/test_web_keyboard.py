@@ -81,7 +81,13 @@ def test_arrow_up_brings_back_what_was_said_and_arrow_down_goes_forward(chat: Ch
         chat.say(text)
         chat.wait_answer()
     keyboard = chat.page.keyboard
-    for key, shown in (("ArrowUp", "two"), ("ArrowUp", "one"), ("ArrowUp", "one"), ("ArrowDown", "two"), ("ArrowDown", "")):
+    for key, shown in (
+        ("ArrowUp", "two"),
+        ("ArrowUp", "one"),
+        ("ArrowUp", "one"),
+        ("ArrowDown", "two"),
+        ("ArrowDown", ""),
+    ):
         keyboard.press(key)
         expect(chat.box).to_have_value(shown)
 
@@ -164,7 +170,8 @@ def test_the_whole_page_can_be_walked_by_tab_with_a_visible_focus(chat: Chat) ->
             const node = document.activeElement;
             const style = getComputedStyle(node);
             const around = getComputedStyle(node.closest(".composer") ?? node);
-            const shown = style.outlineStyle !== "none" || around.borderColor !== getComputedStyle(document.body).borderColor;
+            const plain = getComputedStyle(document.body).borderColor;
+            const shown = style.outlineStyle !== "none" || around.borderColor !== plain;
             return [node.id || node.className || node.tagName, shown];
         }""")
         if fact[0] == "BODY":

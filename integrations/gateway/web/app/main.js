@@ -66,7 +66,7 @@ const sidebar = new Sidebar({
 });
 
 /** Show a conversation and connect to it; `record` says how the browser's history learns of it. */
-function open(chosen, { record = "pushState" } = {}) {
+function open(chosen, { record = "pushState", typed = "" } = {}) {
   writeDraft();
   entry = chosen;
   conversation = new Conversation(entry.id);
@@ -74,7 +74,7 @@ function open(chosen, { record = "pushState" } = {}) {
   const address = `?conversation=${encodeURIComponent(entry.id)}${entry.channel === "web" ? "" : `&channel=${entry.channel}`}`;
   if (record && location.search !== address) history[record](null, "", address);
   timeline.show(conversation);
-  composer.load(storage.read(`draft/${entry.id}`, ""), conversation.said());
+  composer.load(typed || storage.read(`draft/${entry.id}`, ""), conversation.said());
   heading();
   connection.open();
 }
@@ -256,7 +256,7 @@ function start() {
     if (event.key === "/" && !isTyping) byId("box").focus(); // the key itself then goes into the box
   });
   setInterval(() => connection.state === "ready" && resend(RESEND_MS), RESEND_MS);
-  open(addressed(), { record: "replaceState" });
+  open(addressed(), { record: "replaceState", typed: byId("box").value }); // typed before this script came
   byId("box").focus({ preventScroll: true });
 }
 
