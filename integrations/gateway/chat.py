@@ -178,4 +178,14 @@ class _Talk:
         except RunbellError as error:
             await self._socket.problem("The message was not accepted", str(error), frame.event_id)
         else:
-            await self._socket.send({"type": "accepted", "event_id": frame.event_id, "message_id": accepted.message_id})
+            told = {"type": "accepted", "event_id": frame.event_id, "message_id": accepted.message_id}
+            await self._socket.send(told)
+            if accepted.duplicate:
+                await self._tell_end(accepted.message_id)
+
+    async def _tell_end(self, message_id: str) -> None:
+        """Tell a client that sends again what it missed: the end may have come while it was away."""
+        view = await asyncio.to_thread(self._services.database.inbox.get, message_id)
+        if view is not None and view.status.settled:
+            told = {"type": "settled", "message_id": message_id, "status": view.status.value}
+            await self._socket.send(told)
