@@ -82,6 +82,8 @@ class _Binder:
 
     def unknown_key(self, key: str, start: int, end: int) -> None:
         """Report a key that is no argument."""
+        if self._enough:
+            return
         near = nearest(same_name(key), list(self._keys))
         names = ", ".join(self._spec.by_name) or pick(self._language, "none", "无")
         hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
@@ -91,6 +93,8 @@ class _Binder:
 
     def unfit(self, argument: Argument, value: str, start: int, end: int) -> None:
         """Report a value that is not what the argument wants."""
+        if self._enough:
+            return
         form = expected(argument.json_schema, self._language)
         shown = "•••" if argument.secret else value[:64]
         near = None if argument.secret else _nearest_option(argument, value)
@@ -113,6 +117,11 @@ class _Binder:
             chinese = f"缺少参数 {argument.name}{what}：应为{form}，例如 {self._shown} {argument.name}=…"
             end = len(self._text)
             self._report(english, chinese, start=end, end=end, argument=argument.name, expected=form)
+
+    @property
+    def _enough(self) -> bool:
+        """Whether there are more problems than anybody reads; looking for the nearest words takes time."""
+        return len(self.problems) >= MAX_PROBLEMS
 
     @property
     def _shown(self) -> str:

@@ -20,6 +20,7 @@ Piece: TypeAlias = tuple[str, bool]
 NAMES = "x-names"
 SEPARATORS = ",，、；"
 MAX_DIGITS = 40
+MAX_ITEMS = 1000
 _TRUE = frozenset({"true", "yes", "y", "on", "1", "是", "对", "真", "开", "要"})
 _FALSE = frozenset({"false", "no", "n", "off", "0", "否", "不", "假", "关", "不要"})
 _NULL = frozenset({"null", "none", "无", "空"})
@@ -57,6 +58,8 @@ def coerce(value: object, schema: Schema) -> object:
     if isinstance(value, str):
         return read([(value, True)], schema) if plain.get("type") == "string" else read(_unquoted(value), schema)
     if isinstance(value, list) and plain.get("type") == "array":
+        if len(cast("list[object]", value)) > MAX_ITEMS:
+            raise Unreadable
         items = cast("Schema", plain.get("items", {}))
         value = [coerce(item, items) for item in cast("list[object]", value)]
     value = _as_json_number(value, plain)
@@ -175,9 +178,14 @@ def _read_list(pieces: Sequence[Piece], text: str, schema: Schema) -> list[objec
     if text.startswith("[") and text.endswith("]"):
         value = _parsed_json(text)
         if isinstance(value, list):
+            if len(cast("list[object]", value)) > MAX_ITEMS:
+                raise Unreadable
             return [coerce(item, items) for item in cast("list[object]", value)]
         pieces = _without_brackets(pieces)
-    return [read(item, items) for item in split_list(pieces)]
+    found = split_list(pieces)
+    if len(found) > MAX_ITEMS:
+        raise Unreadable
+    return [read(item, items) for item in found]
 
 
 def _read_json(text: str) -> object:

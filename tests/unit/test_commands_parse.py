@@ -237,11 +237,11 @@ def test_the_result_has_the_form_of_the_public_contract():
     ],
 )
 def test_a_huge_text_takes_bounded_time(text):
-    started_at = time.perf_counter()
+    started_at = time.thread_time()
 
     parsed = parse(text, CATALOGUE)
 
-    assert time.perf_counter() - started_at < 2.0
+    assert time.thread_time() - started_at < 2.0
     assert all(len(problem.message) < 1000 for problem in parsed.errors)
 
 

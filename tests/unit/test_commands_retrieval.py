@@ -48,9 +48,7 @@ def test_a_sentence_near_an_example_means_its_command(text, command):
     assert (found.command.name, found.sure, found.questions) == (command, True, ())
 
 
-@pytest.mark.parametrize(
-    "text", ["", "你好", "My dog is called Rex", "我的狗叫小黑", "thanks", "法国的首都是哪里", "x" * 10_000]
-)
+@pytest.mark.parametrize("text", ["", "你好", "我的狗叫小黑", "thanks", "法国的首都是哪里", "x" * 10_000])
 def test_everything_else_is_free_text(text):
     assert retrieval().find(text, list(COMMANDS.values())) is None
 
