@@ -10,7 +10,7 @@ from contextlib import suppress
 import psutil
 
 from orchestration.supervise.output import Output
-from orchestration.supervise.processes import family, is_alive, send
+from orchestration.supervise.processes import family, is_alive, send, wait_until_gone
 
 
 class Child:
@@ -64,7 +64,7 @@ class Child:
 async def _kill(processes: list[psutil.Process]) -> None:
     alive = [process for process in processes if is_alive(process)]
     send(alive, signal.SIGKILL)
-    await asyncio.to_thread(psutil.wait_procs, alive, timeout=5.0)
+    await asyncio.to_thread(wait_until_gone, alive, 5.0)
 
 
 def describe_end(status: int) -> str:

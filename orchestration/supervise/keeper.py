@@ -14,7 +14,6 @@ from orchestration.supervise.output import Output
 from orchestration.supervise.ports import require_free
 from orchestration.supervise.spec import Probe, Spec, Step
 
-POLL_S = 0.15
 WATCH_S = 5.0
 
 
@@ -165,7 +164,7 @@ class Keeper:
             self._tell("starting", missing)
             if self.clock.now() > deadline:
                 raise Died(f"was not ready within {spec.start_within_s:.0f} s ({missing})")
-            await self.clock.sleep(POLL_S)
+            await self.clock.sleep(spec.poll_s)
 
     def _epitaph(self, status: int) -> str:
         words = describe_end(status)

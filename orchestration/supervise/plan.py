@@ -94,6 +94,7 @@ def make_plan(settings: Settings, home: Home, endpoints: Endpoints) -> list[Spec
             argv=python("orchestration.warm.pool"),
             ready=probes.workers(endpoints.database_url, [location.name for location in locations]),
             needs=("ray", "tables"),
+            poll_s=0.5,
             grace_s=30.0,
             start_within_s=180.0,
         ),
@@ -199,6 +200,7 @@ def _dagster(settings: Settings, home: Home, locations: Sequence[Location], url:
         ready=heartbeat.probe,
         needs=needs,
         prepare=heartbeat.begin,
+        poll_s=0.5,
         grace_s=15.0,
         nice=BEHIND,
     )

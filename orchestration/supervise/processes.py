@@ -6,6 +6,7 @@ a session is an exact name for a family, however its members were re-parented or
 
 import os
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -48,6 +49,13 @@ def send(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         with suppress(psutil.Error, ProcessLookupError):
             process.send_signal(signal.Signals(number))
+
+
+def wait_until_gone(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """Block until all have ended, without collecting them: a child's own waiter must hear of its end."""
+    deadline = time.monotonic() + seconds
+    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def reap(known: Iterable[int]) -> None:

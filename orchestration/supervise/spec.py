@@ -30,6 +30,7 @@ class Spec:
     port_setting: PortSetting | None = None
     stop_signal: int = signal.SIGTERM
     grace_s: float = 10.0
+    poll_s: float = 0.15
     start_within_s: float = 120.0
     hung_after_s: float | None = None
     once: bool = False

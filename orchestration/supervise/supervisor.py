@@ -1,6 +1,7 @@
 """Keeps everything of a plan running, in the order of its needs; stops it in the opposite order."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from orchestration.supervise.output import Output
 from orchestration.supervise.processes import reap
 from orchestration.supervise.spec import Spec, Step
 
+PUBLISH_S = 0.2
+REAP_EVERY = 25
 _log = logging.getLogger("runbell.supervisor")
 
 
@@ -79,13 +82,14 @@ class Supervisor:
         await asyncio.gather(*(stop(name) for name in self._keepers))
 
     async def _publish(self) -> None:
-        while True:
-            await asyncio.sleep(0.2)
-            snapshot = self._board.snapshot
+        snapshot = self._board.snapshot
+        for tick in itertools.count():
+            await asyncio.sleep(PUBLISH_S)
             if snapshot.phase == "starting" and snapshot.all_ready:
                 self._phase("ready")
             self._check_tasks()
-            reap(row.pid for row in snapshot.rows.values() if row.pid)
+            if tick % REAP_EVERY == 0:
+                await asyncio.to_thread(reap, [row.pid for row in snapshot.rows.values() if row.pid])
             self._write()
 
     def _check_tasks(self) -> None:
