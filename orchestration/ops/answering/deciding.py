@@ -17,7 +17,7 @@ from orchestration.ops.answering.choosing import AnswerOnly, choice_request, rea
 from orchestration.ops.answering.notes import statement, told_to_remember
 from orchestration.ops.answering.prompts import lead_request, talk_request
 from orchestration.ops.answering.speech import Hear, Said, ask
-from orchestration.ops.answering.support import best, only_memory_knows, says_no_more
+from orchestration.ops.answering.support import best, coverage, only_memory_knows, says_no_more
 from orchestration.ops.answering.values import Heard, Recalled, Spent, Thought
 from serving.client import Models
 from serving.schema import ChatRequest, ModelInfo
@@ -75,8 +75,12 @@ def _take_note(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
 
 
 def _propose(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
+    if wording.is_pleasantry(heard.text):
+        return None
     meant = mind.find(heard.text)
-    return _proposal(meant) if meant and meant.sure else None
+    # Where the model knows no Chinese, asking back about a doubtful command is more use than its talk.
+    wanted = meant and (meant.sure or (heard.language == "zh" and _knows_no_chinese(mind)))
+    return _proposal(meant) if meant and wanted else None
 
 
 def _acknowledge(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
@@ -94,11 +98,6 @@ def _quote(heard: Heard, recalled: Recalled, mind: Mind) -> Thought | None:
     return Thought("memory", wording.from_memory(heard.language, lead, passage), used=(passage,), spent=spent)
 
 
-def _ask_back(heard: Heard, _recalled: Recalled, mind: Mind) -> Thought | None:
-    meant = mind.find(heard.text)
-    return _proposal(meant) if meant else None
-
-
 def _admit(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
     if not any(char.isalnum() for char in heard.text):
         return Thought("introduction", wording.not_understood(heard.language))
@@ -109,14 +108,29 @@ def _admit(heard: Heard, recalled: Recalled, _mind: Mind) -> Thought | None:
 
 def _talk(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
     info = mind.info or mind.models.describe()
-    if heard.language == "zh" and info.name.lower().startswith(wording.ENGLISH_ONLY):
+    if heard.language == "zh" and _knows_no_chinese(mind):
         return Thought("introduction", wording.no_chinese(heard.text, info.name))
     request = talk_request(info, heard.text, recalled.history, heard.language)
     said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=mind.hear)
-    return Thought("talk", said.text or wording.no_words(heard.language), spent=said.spent, read=said.read)
+    text = said.text or wording.no_words(heard.language)
+    return Thought("talk", text, hint=_hint(heard, mind), spent=said.spent, read=said.read)
 
 
-_WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _ask_back, _admit, _talk)
+def _hint(heard: Heard, mind: Mind) -> str | None:
+    """Return a command that may have been meant; being alike without a word in common is no reason to name it."""
+    meant = None if wording.is_pleasantry(heard.text) else mind.find(heard.text)
+    spec = next((spec for spec in mind.commands if meant and spec.name == meant.command), None)
+    if spec is None:
+        return None
+    known = " ".join((spec.name, spec.description, spec.description_zh, *spec.examples))
+    return spec.name if coverage(heard.text, known) > 0 else None
+
+
+def _knows_no_chinese(mind: Mind) -> bool:
+    return mind.info is not None and mind.info.name.lower().startswith(wording.ENGLISH_ONLY)
+
+
+_WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _admit, _talk)
 
 
 def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
@@ -148,7 +162,8 @@ def _lead(heard: Heard, passage: Recollection, mind: Mind) -> tuple[str | None, 
     except RunbellError as error:
         _log.warning("no sentence over the quotation: %s", error, extra={"message_id": heard.message_id})
         return None, None
-    return (said.text if says_no_more(said.text, passage.text, heard.text) else None), said.spent
+    fit = says_no_more(said.text, passage.text, heard.text) and not wording.speaks_as_asker(said.text)
+    return (said.text if fit else None), said.spent
 
 
 def _ask_lead(request: ChatRequest, heard: Heard, mind: Mind) -> Said:
@@ -161,6 +176,8 @@ def _with_notes(thought: Thought, heard: Heard, recalled: Recalled) -> Thought:
     lines: list[str] = []
     if thought.way == "talk" and thought.spent and not wording.is_pleasantry(heard.text):
         lines.append(wording.general_talk(heard.language, thought.spent.model))
+    if thought.hint:
+        lines.append(wording.perhaps(heard.language, thought.hint))
     if not recalled.reachable and thought.way in {"talk", "choice"}:
         lines.append(wording.memory_unreachable(heard.language))
     if thought.read is not None and thought.read < heard.characters:

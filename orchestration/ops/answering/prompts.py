@@ -17,6 +17,11 @@ TALK_TOKENS = 96
 QUESTION_TOKENS = 400
 """What a small model gets of a message: more it can't use, and reading it takes seconds."""
 _MARGIN = 48
+_LEANING = re.compile(
+    r"^\W*(?:and|but|or|so|then|why|really|what about|how about|what else|which one|tell me more|more|go on|again)\b"
+    r"|\b(?:it|that|there|he|she|they|them|him|his|her|their|this|those|these)\b|那|它|他|她|这|为什么|呢",
+    re.IGNORECASE,
+)
 _TALK = "You are Runbell, a helpful assistant. Answer the question correctly in one or two short sentences."
 _TALK_ZH = "你是 Runbell，一个有用的助手。请用一两句简短的中文正确地回答问题。"
 _EXAMPLES = (
@@ -48,12 +53,21 @@ _LEAD_EXAMPLES = (
 
 
 def talk_request(info: ModelInfo, question: str, history: Sequence[Turn], language: Language) -> ChatRequest:
-    """Ask a small model for general talk: examples, the last two exchanges, the question."""
+    """Ask a small model for general talk: examples, the question, and the last two exchanges if it needs them.
+
+    One bad answer in the history spoils the next ones, and a prompt that always begins alike is read from cache.
+    """
     fixed = [ChatMessage(role="system", content=pick(language, _TALK, _TALK_ZH))]
     for asked, answered in _EXAMPLES_ZH if language == "zh" else _EXAMPLES:
         fixed += [ChatMessage(role="user", content=asked), ChatMessage(role="assistant", content=answered)]
-    messages = fit(info, fixed, history[-4:], head(question, QUESTION_TOKENS), TALK_TOKENS)
+    leaning = history[-4:] if leans_on_history(question) else ()
+    messages = fit(info, fixed, leaning, head(question, QUESTION_TOKENS), TALK_TOKENS)
     return ChatRequest(messages=messages, max_tokens=TALK_TOKENS, temperature=0.0, stop=("\nQuestion:",))
+
+
+def leans_on_history(question: str) -> bool:
+    """Whether a short question points back at what was said."""
+    return len(question) < 120 and bool(_LEANING.search(question))
 
 
 def lead_request(question: str, passage: str) -> ChatRequest:

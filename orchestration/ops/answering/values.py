@@ -57,7 +57,8 @@ class Thought:
     """What to say or to propose. `way` tells how it was found; `used` are the passages it rests on.
 
     `questions` say what is still unclear about a command; then it is not proposed but asked about.
-    `read` characters of the message were considered; None where it was all that matters.
+    `read` characters of the message were considered; None where it was all that matters. `hint` is a command
+    that may have been meant.
     """
 
     way: Literal["introduction", "note", "proposal", "clarification", "memory", "talk", "choice"]
@@ -68,6 +69,7 @@ class Thought:
     used: tuple[Recollection, ...] = ()
     spent: Spent | None = None
     read: int | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,20 @@ def source_line(language: Language, passage: Recollection) -> str:
     return f"— {passage.source}, {when}"
 
 
+def perhaps(language: Language, command: str) -> str:
+    """Name a command that may have been meant."""
+    return pick(
+        language,
+        f"_If you wanted to run something: `/help {command}`._",
+        f"_如果你是想运行命令：`/help {command}`。_",
+    )
+
+
+def speaks_as_asker(sentence: str) -> bool:
+    """Whether a sentence says "I" or "my" where it should say "you" or "your"."""
+    return bool(re.search(r"\b(?:I|[Mm]y|[Ww]e|[Oo]ur|me|us)\b", sentence))
+
+
 def memory_unreachable(language: Language) -> str:
     """Say that the answer was made without memory."""
     return pick(language, "_I could not reach my memory just now._", "_我现在连不上记忆。_")
