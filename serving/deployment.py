@@ -178,7 +178,7 @@ def chat(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it
     """Return the application of the chat model."""
     inside = bound(config.serving)
     # Our own bound rejects first and exactly; the one of Serve's router over-rejects bursts.
-    options = {"max_ongoing_requests": 2 * inside, "max_queued_requests": inside}
+    options = {"max_ongoing_requests": 2 * inside, "max_queued_requests": 16 * inside}
     return _bind(Chat, config, **options, graceful_shutdown_timeout_s=10)
 
 
