@@ -16,22 +16,23 @@ from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.model_cache import CachingModels
 from orchestration.ops.answering.offers import Offers
-from serving.client import ServeModels
+from serving.client import Models, ServeModels
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _built: dict[str, dict[str, object]] = {}
 
 
-def build(settings: Settings) -> dict[str, object]:
+def build(settings: Settings, *, models: Models | None = None) -> dict[str, object]:
     """Return `settings`, `database`, `models`, `memory` and `offers`; equal settings get the same again.
 
-    Raises `Misconfigured` where there is no database.
+    The models are those of Ray Serve, unless the first caller brings others. Raises `Misconfigured` where there
+    is no database.
     """
     key = settings.model_dump_json()
     with _lock:
         if key not in _built:
-            _built[key] = _build(settings)
+            _built[key] = _build(settings, models or ServeModels())
         return dict(_built[key])
 
 
@@ -50,15 +51,14 @@ def warm_up(resources: dict[str, object]) -> None:
     _log.info("warm", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
 
 
-def _build(settings: Settings) -> dict[str, object]:
+def _build(settings: Settings, asked: Models) -> dict[str, object]:
     if settings.database.url is None:
         raise Misconfigured("There is no database: run `runbell up`, or set RUNBELL_DATABASE__URL to postgresql://…")
     url = resolve(settings.database.url, name="database.url").get_secret_value()
     database = Database(url, files=settings.state / "files", pool_size=settings.database.pool_size)
-    serve = ServeModels()
-    models = CachingModels(serve)
+    models = CachingModels(asked)
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=settings.serving.embedder)
-    for close in (database.close, memory.close, serve.close):
+    for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):
         atexit.register(close)
     return {
         "settings": settings,

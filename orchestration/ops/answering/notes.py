@@ -38,8 +38,8 @@ _STATES = re.compile(
 )
 _STATES_ZH = re.compile(r"是|叫|在|有|住|喜欢|负责|属于|位于|来自|开始|结束|需要|使用|用的|改为|改成|不能|必须")
 _CHATTER = re.compile(
-    r"^\W*(?:(?:i|we)(?:'m| am| are|'re)\s+(?:fine|ok(?:ay)?|good|well|sorry|glad|happy|done|back|here|bored|tired|hungry|thirsty"
-    r"|sad|busy|confused|lost)\b.*"
+    r"^\W*(?:(?:i|we)(?:'m| am| are|'re)\s+(?:fine|ok(?:ay)?|good|well|sorry|glad|happy|done|back|here|bored"
+    r"|tired|hungry|thirsty|sad|busy|confused|lost)\b.*"
     r"|(?:that|this|it)(?:'s| is| was)\s+(?:all|fine|ok(?:ay)?|good|great|nice|cool|right|wrong|funny|it)\b.*"
     r"|i (?:see|agree|understand|know|think so|guess)\b.*|i (?:have|had) (?:a|one|another|some) questions?\b.*"
     r"|i (?:want|would like|'d like|need)\b.*|thank.*)$",
