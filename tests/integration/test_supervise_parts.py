@@ -18,7 +18,7 @@ from orchestration.supervise.board import Board, Row, Snapshot
 from orchestration.supervise.home import Home
 from orchestration.supervise.output import Output, RotatingFile
 from orchestration.supervise.plan import Endpoints, choose_endpoints, environment, make_plan
-from orchestration.supervise.processes import family
+from orchestration.supervise.processes import family, is_alive
 from orchestration.supervise.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(180)
@@ -86,7 +86,7 @@ async def test_everything_listens_on_loopback_only_and_nothing_is_left(installat
 
     assert len(pids) > 5
     assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-    assert [process for process in processes if process.is_running()] == []
+    assert [process for process in processes if is_alive(process)] == []
 
 
 async def test_only_the_owner_can_reach_the_embedded_database(installation: Installation) -> None:

@@ -18,6 +18,7 @@ import pytest
 from orchestration.supervise import leftovers
 from orchestration.supervise.home import Home
 from orchestration.supervise.ports import free_port
+from orchestration.supervise.processes import is_alive
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("platform")]
 RUNBELL = Path(sys.executable).with_name("runbell")
@@ -218,6 +219,6 @@ def test_down_leaves_no_process_and_says_so_twice(platform: Platform) -> None:
 
     assert down.returncode == 0, down.stderr
     assert leftovers.find(platform.home) == []
-    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert not [pid for pid in pids if psutil.pid_exists(pid) and is_alive(psutil.Process(pid))]
     assert platform.runbell("down").returncode == 0
     assert platform.runbell("status").returncode == 1

@@ -18,6 +18,7 @@ from orchestration.supervise.home import read_json
 from orchestration.supervise.keeper import Clock
 from orchestration.supervise.output import Output, RotatingFile
 from orchestration.supervise.ports import PortSetting, free_port
+from orchestration.supervise.processes import is_alive
 from orchestration.supervise.spec import Report, Spec, Step
 from orchestration.supervise.supervisor import Supervisor
 
@@ -128,7 +129,7 @@ async def test_a_child_that_ignores_the_signal_is_killed_after_its_grace(tmp_pat
         pid = live.row("deaf").pid
 
     assert pid is not None
-    assert not psutil.pid_exists(pid)
+    assert not lives(pid)
 
 
 async def test_grandchildren_in_sessions_of_their_own_are_ended_too(tmp_path: Path) -> None:
@@ -144,7 +145,12 @@ async def test_grandchildren_in_sessions_of_their_own_are_ended_too(tmp_path: Pa
         grandchild = int(str(read_json_line(log)["message"]).split()[1])
         assert psutil.pid_exists(grandchild)
 
-    assert not psutil.pid_exists(grandchild)
+    assert not lives(grandchild)
+
+
+def lives(pid: int) -> bool:
+    """A zombie that its parent has not collected yet is dead."""
+    return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
 
 
 def read_json_line(path: Path) -> dict[str, object]:
