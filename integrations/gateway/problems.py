@@ -141,7 +141,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 def _readable(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return "There is no such field."
-    return str(item["msg"])
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 async def _http(request: Request, error: Exception) -> Response:
