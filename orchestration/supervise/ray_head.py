@@ -36,6 +36,8 @@ def environment(address: str, token: Path) -> dict[str, str]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Undocumented on Linux: keeps every core socket on 127.0.0.1.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Ray's workers are our models and warm workers: Ray would run them behind everything else (niceness 15).
+        "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         # Workers would print a warning each about the accelerator variable.
