@@ -93,6 +93,16 @@ async def addresses_of(url: httpx.URL) -> list[str]:
     return addresses
 
 
+def expiry_of(response: httpx.Response) -> datetime | None:
+    """Return when the certificate of the connection ends, or None where there is none."""
+    stream = response.extensions.get("network_stream")
+    secured = stream.get_extra_info("ssl_object") if stream is not None else None
+    certificate = secured.getpeercert() if secured is not None else None
+    if not certificate or "notAfter" not in certificate:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+
+
 def _check(text: str) -> None:
     address = ipaddress.ip_address(text.split("%", maxsplit=1)[0])
     if isinstance(address, ipaddress.IPv6Address):
@@ -129,7 +139,7 @@ async def _ask(url: httpx.URL, address: str) -> tuple[int, str, datetime | None]
         answer = f"{response.status_code} {response.reason_phrase}"
         if response.is_redirect:
             answer += f" → {response.headers.get('location', '')[:200]}"
-        return response.status_code, answer, _expiry(response)
+        return response.status_code, answer, expiry_of(response)
 
 
 async def _read_some(response: httpx.Response) -> None:
@@ -139,15 +149,6 @@ async def _read_some(response: httpx.Response) -> None:
         size += len(chunk)
         if size >= MAX_BYTES:
             return
-
-
-def _expiry(response: httpx.Response) -> datetime | None:
-    stream = response.extensions.get("network_stream")
-    secured = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = secured.getpeercert() if secured is not None else None
-    if not certificate or "notAfter" not in certificate:
-        return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
 def _reason(error: Exception) -> str:

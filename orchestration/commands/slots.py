@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import dagster as dg
-from dagster._config import Field, Shape
+from dagster._config import ConfigTypeKind, Field, Shape
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.dependency import Node
 
@@ -66,6 +66,8 @@ def _slots_of_nodes(
 
 def _slots_of_node(node: Node, field: Field, path: tuple[str, ...], defaults: Mapping[str, object]) -> Iterator[Slot]:
     for key, inner in _shape(field.config_type).fields.items():
+        if key == "config" and inner.config_type.kind == ConfigTypeKind.ANY:
+            continue  # an op that asks for nothing takes anything
         if key == "config":
             config_class = _config_class(node.definition)
             yield Slot(node.name, (*path, "config"), inner, config_class, _inside(defaults, "config"))

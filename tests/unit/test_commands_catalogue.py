@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.commands.catalogue import Catalogue, compile_location, unique
 from orchestration.commands.spec import CommandSpec
-from tests.workflows import defs, greet
+from tests.workflows import defs, greet, greet_op
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,20 @@ def test_jobs_whose_config_cannot_be_typed_are_left_out_with_a_reason(caplog):
     assert "choice between fast, slow" in reasons["selective"]
     assert "partitioned" in reasons["partitioned"]
     assert "resources" in reasons["unreachable"]
+
+
+def test_an_op_that_asks_for_nothing_adds_no_argument():
+    @dg.op
+    def shout(text: str) -> str:
+        return text.upper()
+
+    @dg.job
+    def loud() -> None:
+        shout(greet_op())
+
+    (spec,) = compile_location(dg.Definitions(jobs=[loud]).get_repository_def(), "test")
+
+    assert [argument.name for argument in spec.arguments] == ["name", "times"]
 
 
 def test_the_assistant_is_no_command():

@@ -4,14 +4,17 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dagster as dg
+import httpx
 import pytest
 
 from examples.definitions import defs
 from examples.health import health
+from examples.probing import Finding, expiry_of
 from examples.sales import sales
 from examples.shop import figures
 from examples.summary import summary
@@ -198,6 +201,11 @@ def test_every_example_is_a_command_with_examples_in_both_languages():
     specs = compile_location(defs.get_repository_def(), "examples")
 
     assert [spec.name for spec in specs] == ["health", "sales", "summary"]
+    assert [[argument.name for argument in spec.arguments] for spec in specs] == [
+        ["urls", "timeout_s"],
+        ["by", "year"],
+        ["folder", "limit"],
+    ]
     for spec in specs:
         assert spec.description
         assert spec.description_zh
@@ -218,3 +226,33 @@ def test_the_workflow_of_the_readme_is_a_command_that_greets():
     result = job.execute_in_process(run_config=catalogue.find("greet").run_config_for(parsed.args))
 
     assert result.output_for_node("say_hello") == "Hello Ada Lovelace!\nHello Ada Lovelace!"
+
+
+class Secured:
+    """A network stream whose certificate ends at the given time."""
+
+    def __init__(self, ends: str) -> None:
+        self._ends = ends
+
+    def get_extra_info(self, name: str) -> object:
+        return self if name == "ssl_object" else None
+
+    def getpeercert(self) -> dict[str, str]:
+        return {"notAfter": self._ends}
+
+
+def test_the_end_of_a_certificate_is_told_and_a_near_one_is_marked():
+    response = httpx.Response(200, extensions={"network_stream": Secured("Dec  1 12:00:00 2026 GMT")})
+    expires_at = expiry_of(response)
+    finding = Finding("https://example.com", up=True, answer="200 OK", expires_at=expires_at)
+
+    assert expires_at == datetime(2026, 12, 1, 12, tzinfo=UTC)
+    assert finding.as_row(datetime(2026, 11, 21, tzinfo=UTC)).endswith("| ⚠️ 10 days left |")
+    assert finding.as_row(datetime(2026, 8, 1, tzinfo=UTC)).endswith("| 122 days left |")
+
+
+def test_an_address_whose_certificate_cannot_be_trusted_is_down(server):
+    report = check(f"https://127.0.0.1:{server.server_port}/ok")
+
+    assert "**0 of 1 up**" in report
+    assert "SSL" in report
