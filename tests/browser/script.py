@@ -1,7 +1,7 @@
 """What the stand-in does with a message: a list of steps. `Gate` holds it until the test opens the gate."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 JSON = Mapping[str, object]
 
@@ -67,3 +67,18 @@ def assistant(answer: Answer, *, hold: str | None = None) -> list[Step]:
     steps: list[Step] = [Op("receive", "started"), Op("receive", ms=3), Op("recall", "started"), Op("recall", ms=12)]
     steps += [Op("think", "started"), *middle, Op("think", ms=840), Op("act", "skipped"), Op("reply", "started")]
     return [*steps, answer, Settle(), Op("reply", ms=6), Op("remember", "started"), Op("remember", ms=21)]
+
+
+@dataclass
+class Message:
+    """One message and how far it came."""
+
+    id: str
+    event_id: str
+    conversation: str
+    text: str
+    run_id: str
+    status: str = "received"
+    seq: int = 0
+    ops: dict[str, JSON] = field(default_factory=dict)
+    partial: str = ""

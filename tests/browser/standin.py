@@ -11,7 +11,6 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import uvicorn
@@ -20,22 +19,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from integrations.gateway.page import HEADERS, WEB
-from tests.browser.script import JSON, Answer, Body, Gate, Lose, Op, Settle, Step, assistant
-
-
-@dataclass
-class Message:
-    """One message and how far it came."""
-
-    id: str
-    event_id: str
-    conversation: str
-    text: str
-    run_id: str
-    status: str = "received"
-    seq: int = 0
-    ops: dict[str, JSON] = field(default_factory=dict)
-    partial: str = ""
+from tests.browser.script import JSON, Answer, Body, Gate, Lose, Message, Op, Settle, Step, assistant
 
 
 class Standin:
@@ -49,6 +33,8 @@ class Standin:
         self.scripts: dict[str, Sequence[Step]] = {}
         self.problems: dict[str, str] = {}
         self.received: list[JSON] = []
+        self.cancelled: list[str] = []
+        self.ended: list[str] = []
         self.locked = False
         self.away = False
         self.twice = False
@@ -68,8 +54,6 @@ class Standin:
         self._thread = threading.Thread(target=self._run, name="standin", daemon=True)
         self._up = threading.Event()
         self._loop: asyncio.AbstractEventLoop
-
-    # --- what tests say ---
 
     def start(self) -> None:
         self._thread.start()
@@ -110,8 +94,6 @@ class Standin:
         """Return the messages that were accepted with this text."""
         return [message for message in self.messages.values() if message.text == text]
 
-    # --- inside ---
-
     def _do(self, coroutine: object) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
 
@@ -134,6 +116,7 @@ class Standin:
         app.add_api_websocket_route("/v1/chat", self._chat)
         app.add_api_route("/v1/commands", self._list_commands)
         app.add_api_route("/v1/files/{sha}", self._file)
+        app.add_api_route("/v1/runs/{run_id}/cancel", self._cancel, methods=["POST"])
         app.mount("/", StaticFiles(directory=WEB, html=True))
 
         @app.middleware("http")
@@ -148,6 +131,12 @@ class Standin:
         return (
             JSONResponse({"title": "Unauthorized"}, 401) if self.locked else JSONResponse({"commands": self.commands})
         )
+
+    async def _cancel(self, run_id: str) -> Response:
+        if run_id in self.ended:
+            return JSONResponse({"title": "Conflict", "detail": "This run has ended already."}, 409)
+        self.cancelled.append(run_id)
+        return JSONResponse({"run_id": run_id, "state": "requested"}, 202)
 
     async def _file(self, sha: str) -> Response:
         data, media_type = self.files[sha]

@@ -84,6 +84,30 @@ def test_a_resumed_run_streams_anew(chat: Chat, standin: Standin) -> None:
     assert chat.wait_answer() == "kept"
 
 
+def test_a_run_is_stopped_by_its_button(chat: Chat, standin: Standin) -> None:
+    stopped = Answer("⏹ Cancelled.")
+    standin.scripts["go"] = [Op("think", "started"), Gate("end"), stopped, Settle("failed")]
+    turn = chat.say("go")
+    chat.wait_op("think", "started", turn)
+    turn.get_by_role("button", name="Stop").click()
+    expect(turn.locator(".stop")).to_have_text("Stopping…")
+    assert standin.cancelled == [standin.said("go")[0].run_id]
+    standin.open("end")
+    assert chat.wait_answer(turn) == "⏹ Cancelled."
+    expect(turn.locator(".stop")).to_have_count(0)
+
+
+def test_a_run_that_cannot_be_stopped_says_why(chat: Chat, standin: Standin) -> None:
+    standin.scripts["go"] = [Op("think", "started"), Gate("end"), Answer("done"), Settle()]
+    turn = chat.say("go")
+    chat.wait_op("think", "started", turn)
+    standin.ended.append(standin.said("go")[0].run_id)
+    turn.get_by_role("button", name="Stop").click()
+    expect(chat.notices).to_contain_text("This run has ended already.")
+    expect(turn.get_by_role("button", name="Stop")).to_be_enabled()
+    standin.open("end")
+
+
 def test_a_failed_run_is_told_with_its_link(chat: Chat, standin: Standin) -> None:
     standin.scripts["go"] = [
         Op("think", "started"),

@@ -155,6 +155,17 @@ def test_a_picture_made_by_a_run_is_shown(chat: Chat, gateway: Gateway, worker: 
     assert image.evaluate("node => node.decode().then(() => node.naturalWidth)") == 1
 
 
+def test_a_run_is_asked_to_stop(chat: Chat, worker: OpsWorker) -> None:
+    worker.go_on.clear()
+    turn = chat.say("go on and on")
+    chat.wait_token()
+    turn.get_by_role("button", name="Stop").click()
+    expect(turn.locator(".stop")).to_have_text("Stopping…")
+    expect(chat.notices).to_have_count(0)
+    worker.go_on.set()
+    chat.wait_answer(turn)
+
+
 def test_a_choice_is_answered(chat: Chat, worker: OpsWorker) -> None:
     chat.say("ask")
     chat.page.get_by_role("button", name="Yes").click()

@@ -204,6 +204,16 @@ def test_scrolling_up_is_not_disturbed_by_an_answer(chat: Chat, standin: Standin
     expect(chat.answers.last).to_be_in_viewport()
 
 
+def test_the_end_stays_in_sight_when_a_banner_appears(chat: Chat, standin: Standin) -> None:
+    standin.scripts["long"] = [Answer("\n\n".join(f"paragraph {i}" for i in range(60))), Settle()]
+    chat.say("long")
+    chat.wait_answer()
+    standin.away = True
+    standin.drop()
+    expect(chat.banner).to_be_visible()
+    expect(chat.page.locator(".by-bell .meta")).to_be_in_viewport()
+
+
 def test_the_first_load_is_small_and_all_from_here(new_page: Callable[..., Page], standin: Standin) -> None:
     page = new_page()
     asked: list[str] = []

@@ -46,6 +46,12 @@ export class Conversation {
     handlers[frame.type]?.call(this, frame);
   }
 
+  /** Show whether a turn's run was asked to stop. */
+  stopping(turn, isAsked) {
+    turn.stopping = isAsked;
+    turn.version++;
+  }
+
   /** Turns in the order of the page. */
   ordered() {
     return [...this.turns.values()].sort((a, b) => a.order - b.order || a.serial - b.serial);
@@ -181,6 +187,7 @@ export class Conversation {
     const turn = {
       key, order: Infinity, serial: this.#serial++, version: 0, messageId: null, eventId: null, user: null, answers: [],
       run: null, ops: new Map(), partial: "", seq: 0, status: null, inAnswerTo: null,
+      stopping: false,
     };
     this.turns.set(key, turn);
     return turn;

@@ -50,6 +50,7 @@ const timeline = new Timeline({
     resend: (turn) => (discard(turn), utter(turn.user.text)),
     edit: (turn) => (discard(turn), composer.write(turn.user.text)),
     discard,
+    stop,
   },
 });
 
@@ -117,6 +118,17 @@ function discard(turn) {
   storage.forgetUnsent(entry.id, turn.eventId);
   conversation.unsay(turn.eventId);
   timeline.changed();
+}
+
+/** Ask the run of a turn to stop; its end comes as an answer. */
+async function stop(turn) {
+  const asked = (isAsked) => (conversation.stopping(turn, isAsked), timeline.changed());
+  asked(true);
+  const response = await fetch(`/v1/runs/${encodeURIComponent(turn.run.id)}/cancel`, { method: "POST" }).catch(() => null);
+  if (response?.ok) return;
+  asked(false);
+  const told = response ? await response.json().catch(() => ({})) : { detail: say("offline") };
+  status.notice(say("stop_failed", { detail: told.detail ?? `HTTP ${response.status}` }));
 }
 
 /** Send again what is not accepted: the same event ids, so that nothing happens twice. */

@@ -18,7 +18,8 @@ export function stages(turn) {
   const first = found.keys().next().value;
   const expected = turn.run?.job === "assistant" || first === ASSISTANT[0] ? ASSISTANT : [];
   const pending = isSettled(turn) ? [] : expected.filter((name) => !found.has(name));
-  const names = expected.length ? [...expected.filter((name) => found.has(name) || pending.includes(name)), ...[...found.keys()].filter((name) => !expected.includes(name))] : [...found.keys()];
+  const others = [...found.keys()].filter((name) => !expected.includes(name));
+  const names = [...expected.filter((name) => found.has(name) || pending.includes(name)), ...others];
   return names.map((name) => stage(name, found.get(name) ?? []));
 }
 
@@ -38,13 +39,14 @@ export function duration(ms) {
 }
 
 /** Draw the strip of a turn, or nothing where there is no run and nothing to wait for. */
-export function strip(turn) {
+export function strip(turn, actions) {
   const shown = stages(turn);
-  if (!shown.length && !turn.run && !turn.status) return null;
   const status = statusWord(turn);
+  if (!shown.length && !turn.run?.url && !status) return null;
   return el("div", { class: "strip", "data-status": turn.status ?? "answered" },
     shown.length ? el("ol", { class: "ops", "aria-label": say("ops") }, shown.map(item)) : null,
     status && el("span", { class: "strip-status" }, status),
+    stopButton(turn, actions),
     turn.run?.url && el("a", { class: "run-link", href: turn.run.url, target: "_blank", rel: "noopener" }, say("run"), icon("out")),
   );
 }
@@ -65,6 +67,11 @@ function item({ name, state, ms, since, count }) {
     el("span", { class: "sr" }, say(`op_${state}`)),
     el("span", { class: "ms" }, time),
   );
+}
+
+function stopButton(turn, actions) {
+  if (!turn.run?.id || !["running", "waiting"].includes(turn.status)) return null;
+  return el("button", { type: "button", class: "stop", disabled: turn.stopping, onclick: () => actions.stop(turn) }, say(turn.stopping ? "stopping" : "stop"));
 }
 
 function statusWord(turn) {

@@ -16,12 +16,14 @@ export class Timeline {
   #follow = true;
   #conversation = null;
 
-  /** `actions`: say(text), edit(turn), resend(turn), discard(turn), online(). */
+  /** `actions`: say(text), edit(turn), resend(turn), discard(turn), stop(turn), online(). */
   constructor({ list, scroller, empty, latest, actions }) {
     Object.assign(this, { list, scroller, empty, latest, actions });
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     latest.addEventListener("click", () => this.toEnd({ smooth: true }));
-    new ResizeObserver(() => this.#follow && this.toEnd()).observe(list);
+    const observer = new ResizeObserver(() => this.#follow && this.toEnd());
+    observer.observe(list);
+    observer.observe(scroller);
     setInterval(() => tick(list), TICK_MS);
   }
 
@@ -102,7 +104,7 @@ export class Timeline {
       day && day !== dayOf(turns[index - 1]) ? el("div", { class: "day" }, dayWord(day)) : null,
       turn.user ? this.#kept(view, "user", JSON.stringify(turn.user) + this.actions.online(), () => userBody(turn, this.actions)) : null,
       turn.inAnswerTo ? el("p", { class: "in-answer-to" }, say("in_answer_to", { text: turn.inAnswerTo.slice(0, 80) })) : null,
-      turn.user || turn.ops.size || turn.messageId ? strip(turn) : null,
+      turn.user || turn.ops.size || turn.messageId ? strip(turn, this.actions) : null,
       turn.partial ? partialBody(turn) : null,
       ...turn.answers.map((answer) => this.#kept(view, `answer ${answer.id}`, next?.user.text ?? "", () => answerBody(answer, next?.user.text, this.actions))),
       isSettled(turn) && turn.status !== null && turn.status !== "answered" && !turn.answers.length && !turn.partial ? el("p", { class: "no-answer", role: "alert" }, say("no_answer")) : null,
