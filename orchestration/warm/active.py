@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -24,6 +23,7 @@ class ActiveRuns:
         self._held: dict[str, tuple[RunClaim, Interrupt]] = {}
         self._canceling: set[str] = set()
         self._look = threading.Event()
+        self._closed = False
         threading.Thread(target=self._cancel_forever, name="cancels", daemon=True).start()
 
     def __len__(self) -> int:
@@ -61,6 +61,11 @@ class ActiveRuns:
         """Look, in another thread and soon, which runs shall be canceled."""
         self._look.set()
 
+    def close(self) -> None:
+        """End the thread that looks at cancel requests."""
+        self._closed = True
+        self._look.set()
+
     def hand_back(self) -> None:
         """Stop what still executes and let other workers go on with it from the last committed op."""
         for run_id, (claim, interrupt) in self._snapshot().items():
@@ -86,7 +91,8 @@ class ActiveRuns:
         while True:
             self._look.wait()
             self._look.clear()
-            time.sleep(0)  # several notifications at once are one look
+            if self._closed:
+                return
             try:
                 self._cancel_requested()
             except Exception:  # outermost loop of this thread

@@ -6,6 +6,7 @@ waits for the next `check`. A thread inside C code notices only once that code r
 
 import ctypes
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -51,6 +52,13 @@ class Interrupt:
         """Sleep, unless or until a stop is requested; then raise."""
         self._requested.wait(seconds)
         self.check()
+
+    def nap(self, seconds: float) -> bool:
+        """Sleep for an op in its own code, and raise where a stop comes; False where the caller must sleep."""
+        if not self._exposed:
+            return False
+        self.wait(seconds)
+        return True
 
     @contextmanager
     def exposed(self) -> Generator[None]:
@@ -109,6 +117,20 @@ def shielded() -> Generator[None]:
         return
     with interrupt.shielded():
         yield
+
+
+_sleep = time.sleep
+
+
+def sleep(seconds: float) -> None:
+    """Sleep as `time.sleep` does, but end at once where the run is stopped: C code would sleep on."""
+    if (interrupt := _current.interrupt) is None or not interrupt.nap(seconds):
+        _sleep(seconds)
+
+
+def install() -> None:
+    """Let ops that call `time.sleep` be stopped; for worker processes only. Idempotent."""
+    time.sleep = sleep
 
 
 def _raise_in(thread: int) -> None:

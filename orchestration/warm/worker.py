@@ -17,9 +17,8 @@ from typing import Protocol
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
 from integrations.errors import LeaseLost, TemporaryError
-from orchestration.warm import logs
+from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
-from orchestration.warm.interrupt import interruptible
 from orchestration.warm.runs import Runtime, carry_out
 
 log = logging.getLogger(__name__)
@@ -63,12 +62,15 @@ class Worker:
         self._wake = threading.Event()
         self._wake_control = threading.Event()
         self._stopping = threading.Event()
+        self._queue_first = False
+        self._spare = 0
         self._helpers: list[threading.Thread] = []
         self._listener = Listener(self._database.url, self._channels(), self._heard)
 
     def start(self) -> "Worker":
         """Begin to work; returns at once."""
         logs.install()
+        interrupt.install()
         self._runtime.instance.warm_storage.gather()
         self._beat()
         self._listener.start()
@@ -93,6 +95,7 @@ class Worker:
         self._wake_control.set()
         self._active.wait_idle(grace_s)
         self._active.hand_back()
+        self._active.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for helper in self._helpers:
             helper.join(timeout=5)
@@ -114,6 +117,7 @@ class Worker:
         else:
             self._wake.set()
             self._wake_control.set()
+            self._active.look_at_cancels()
 
     def _help(self, name: str, loop: Callable[[], None]) -> None:
         helper = threading.Thread(target=self._forever, args=(name, loop), name=name, daemon=True)
@@ -137,29 +141,37 @@ class Worker:
         self._wake.wait(POLL_S)
         self._wake.clear()
         while not self._stopping.is_set():
-            slots = self._take_slots()
-            handed_out = 0
+            slots = self._spare = self._take_slots()
             try:
-                handed_out = self._hand_out(slots)
+                self._hand_out()
             finally:
-                self._free.release(slots - handed_out) if slots > handed_out else None
-            if handed_out == 0:
+                unused = self._spare
+                for _ in range(unused):
+                    self._free.release()
+            if unused == slots:
                 return
 
-    def _hand_out(self, slots: int) -> int:
-        handed_out = 0
-        if self._dispatch is not None:
-            for claimed in self._database.inbox.claim(self._runtime.worker, limit=slots, lease_s=self._lease_s):
-                self._pool.submit(self._work, lambda claimed=claimed: self._route(claimed))
-                handed_out += 1
-        if handed_out < slots:
-            left = slots - handed_out
-            for claim in self._database.runs.claim(
-                self._location, self._runtime.worker, limit=left, lease_s=self._lease_s
-            ):
-                self._pool.submit(self._work, lambda claim=claim: claim)
-                handed_out += 1
-        return handed_out
+    def _hand_out(self) -> None:
+        """Claim for all spare threads, from inbox and queue in turns, so that neither starves the other."""
+        sources = [self._hand_out_runs] if self._dispatch is None else [self._hand_out_messages, self._hand_out_runs]
+        self._queue_first = not self._queue_first
+        for source in reversed(sources) if self._queue_first else sources:
+            if self._spare:
+                source()
+
+    def _hand_out_messages(self) -> None:
+        for claimed in self._database.inbox.claim(self._runtime.worker, limit=self._spare, lease_s=self._lease_s):
+            self._submit(lambda claimed=claimed: self._route(claimed))
+
+    def _hand_out_runs(self) -> None:
+        for claim in self._database.runs.claim(
+            self._location, self._runtime.worker, limit=self._spare, lease_s=self._lease_s
+        ):
+            self._submit(lambda claim=claim: claim)
+
+    def _submit(self, obtain: Callable[[], RunClaim | None]) -> None:
+        self._pool.submit(self._work, obtain)
+        self._spare -= 1
 
     def _take_slots(self) -> int:
         """Wait for one free thread, and take all that are free."""
@@ -189,8 +201,8 @@ class Worker:
         return self._dispatch(claimed)
 
     def _carry_out(self, claim: RunClaim) -> None:
-        with interruptible() as interrupt, self._active.holding(claim, interrupt):
-            carry_out(self._runtime, claim, interrupt)
+        with interrupt.interruptible() as switch, self._active.holding(claim, switch):
+            carry_out(self._runtime, claim, switch)
 
     def _claim_control(self) -> None:
         """Answer control commands, whatever else goes on."""
@@ -243,6 +255,8 @@ def main() -> None:
     while not stop.is_set():
         time.sleep(0.2)
     worker.drain()
+    if worker.busy:
+        os._exit(0)  # a thread is stuck in C code; its run was handed back
 
 
 if __name__ == "__main__":

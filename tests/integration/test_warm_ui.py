@@ -40,7 +40,8 @@ LOGS = """
 query Logs($key: [String!]!) { capturedLogs(logKey: $key) { stdout stderr cursor } }"""
 CAPTURED = """
 query Captured($run: ID!) {
-  logsForRun(runId: $run) { ... on EventConnection { events { __typename ... on LogsCapturedEvent { fileKey stepKeys } } } }
+  logsForRun(runId: $run) { ... on EventConnection {
+    events { __typename ... on LogsCapturedEvent { fileKey stepKeys } } } }
 }"""
 
 
@@ -70,14 +71,13 @@ class Ui:
 
     def again(self, run_id: str, strategy: str) -> str:
         params = {"parentRunId": run_id, "strategy": strategy}
-        query = REEXECUTE.replace("$params: ReexecutionParams!", "$params: ReexecutionParams!")
-        return self.ask(query, params=params)["run"]["runId"]
+        return self.ask(REEXECUTE, params=params)["run"]["runId"]
 
     def run(self, run_id: str) -> dict[str, Any]:
         return self.ask(RUN, run=run_id)
 
     def ended(self, run_id: str) -> str:
-        eventually(lambda: self.run(run_id)["status"] in ENDED, f"run {run_id} ends", 60)
+        eventually(lambda: self.run(run_id).get("status") in ENDED, f"run {run_id} ends", 60)
         return self.run(run_id)["status"]
 
     def close(self) -> None:
@@ -90,13 +90,14 @@ def webserver(warm: WarmHome) -> Iterator[Ui]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = Path(sys.executable).with_name("dagster-webserver")
-    process = subprocess.Popen(
-        [str(program), "-h", "127.0.0.1", "-p", str(port), "-w", str(warm.folder / "workspace.yaml")],
-        env={**os.environ, **warm.environment, "PYTHONPATH": os.getcwd()},
-        stdout=(warm.folder / "webserver.log").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with (warm.folder / "webserver.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(program), "-h", "127.0.0.1", "-p", str(port), "-w", str(warm.folder / "workspace.yaml")],
+            env={**os.environ, **warm.environment, "PYTHONPATH": str(Path.cwd())},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     ui = Ui(port)
     try:
         eventually(ui.answers, "the webserver answers", 90)
@@ -121,7 +122,7 @@ def test_the_dagster_ui_launches_follows_terminates_and_re_executes_on_warm_work
         assert f"value 3 in {five}" in _stdout(ui, five)
 
         waiting = ui.launch("waiting")
-        eventually(lambda: (warm.folder / f"{waiting}.started").exists(), "the op waits")
+        eventually((warm.folder / f"{waiting}.started").exists, "the op waits")
         ui.ask(TERMINATE, run=waiting)
         assert ui.ended(waiting) == "CANCELED"
 

@@ -23,7 +23,7 @@ def one(config: Count) -> int:
 @dg.op
 def more(context: dg.OpExecutionContext, value: int) -> int:
     context.log.info("adding to %s", value)
-    print(f"value {value} in {context.run_id}")
+    print(f"value {value} in {context.run_id}")  # noqa: T201 - captured
     return value + 1
 
 
@@ -210,9 +210,20 @@ def waiting() -> None:
 
 
 @dg.op
+def sleeps(value: int) -> int:
+    time.sleep(60)
+    return value
+
+
+@dg.job
+def sleeping() -> None:
+    sleeps(one())
+
+
+@dg.op
 def chatter(context: dg.OpExecutionContext, value: int) -> str:
     for _ in range(5):
-        print(f"{context.run_id} on {threading.get_ident()}")
+        print(f"{context.run_id} on {threading.get_ident()}")  # noqa: T201 - captured
         dg.get_dagster_logger().info("logged by %s", context.run_id)
         time.sleep(0.005)
     return context.run_id
@@ -265,6 +276,7 @@ defs = dg.Definitions(
         optional,
         refused,
         retrying,
+        sleeping,
         waiting,
         with_hooks,
         with_resource,
