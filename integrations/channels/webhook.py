@@ -101,8 +101,8 @@ class SignedWebhook:
 
     def _message(self, source: str, event_id: str, event: Event, traceparent: str | None) -> InboundMessage:
         conversation = f"{source}/{event.conversation}" if event.conversation else source
-        return InboundMessage.model_construct(
-            address=Address.model_construct(channel=self.name, conversation=conversation, tenant=self._tenant),
+        return InboundMessage(
+            address=Address(channel=self.name, conversation=conversation, tenant=self._tenant),
             event_id=f"{source}:{event_id}",
             account=source,
             account_name=event.account_name or source,

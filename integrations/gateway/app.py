@@ -45,10 +45,10 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.services = services
     app.state.sockets = set()
     add_handlers(app)
+    add_hooks(app, services)  # First, since routes are tried in order and these are the busiest.
     for router in ROUTERS:
         app.include_router(router)
     add_health(app, services)
-    add_hooks(app, services)
     add_page(app)
     return app
 

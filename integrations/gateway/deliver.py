@@ -87,6 +87,8 @@ class Deliveries:
             delivery = Delivery(state="unknown", error=f"{type(error).__name__}: {error}")
         await asyncio.to_thread(self._outbox.record, item, delivery, retry_after_s=retry_after_s)
         DELIVERIES.labels(channel.name, delivery.state).inc()
+        if retry_after_s is not None:
+            asyncio.get_running_loop().call_later(retry_after_s + 0.05, self._hub.outbox[channel.name].set)
 
 
 def _pause(attempts: int, asked: float) -> float:

@@ -1,8 +1,8 @@
 """The outermost layer: ids for every request, size limits, safe headers, counting. Plain ASGI, since it is hot."""
 
 import logging
+import random
 import re
-import secrets
 import time
 
 from fastapi import Request
@@ -106,7 +106,8 @@ def _identify(scope: Scope, headers: Headers) -> dict[str, str]:
         traceparent = new_traceparent()
         trace_id = trace_id_of(traceparent)
     state: dict[str, str] = scope.setdefault("state", {})
-    state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+    made = f"{random.getrandbits(64):016x}"
+    state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else made
     state["traceparent"], state["trace_id"] = traceparent, trace_id
     return state
 

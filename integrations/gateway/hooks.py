@@ -27,7 +27,8 @@ def add_hooks(app: FastAPI, services: Services) -> None:
 
 def _endpoint(services: Services, channel: Hooked) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        headers = dict(request.headers)
+        # `request.headers` looks each name up in the whole list.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         headers["traceparent"] = request.scope["state"]["traceparent"]
         call = Call(request.path_params, request.query_params, headers, await request.body())
         try:
