@@ -53,12 +53,22 @@ def test_everything_else_is_free_text(text):
     assert retrieval().find(text, list(COMMANDS.values())) is None
 
 
-def test_a_command_that_misses_an_argument_is_asked_about_not_proposed():
+def test_an_argument_that_is_missing_is_asked_for():
     found = retrieval().find("Check whether our servers answer", list(COMMANDS.values()))
 
-    assert found.command.name == "health"
-    assert not found.sure
+    assert (found.command.name, found.sure) == ("health", True)
     assert found.questions[0].startswith("Web addresses or host names? (`urls`:")
+
+
+def test_a_sentence_that_misses_an_argument_must_be_nearer_to_be_sure():
+    def embed(texts):
+        return [[1.0, 0.0] if text.startswith("where") else [0.6, 0.8] for text in texts]
+
+    finder = Retrieval(embed, lambda texts: [0.0 for _ in texts])
+    health = [COMMANDS["health"]]
+
+    assert finder.find("where lives example.com", health).sure
+    assert not finder.find("where lives my aunt", health).sure
 
 
 def test_without_commands_nothing_is_found():
