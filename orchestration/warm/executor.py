@@ -128,10 +128,12 @@ class DurableExecutor(Executor):
     def _guarded(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
         """Yield an op's events; a stop is raised inside the op, so that it ends as Dagster's ops do."""
         sequence = cast("Generator[DagsterEvent]", dagster_event_sequence_for_step(step_context))
-        thrown = False
+        thrown = ended = False
         while True:
             try:
-                if self._interrupt.reason is not None and not thrown:
+                if ended:
+                    event = next(sequence)
+                elif self._interrupt.reason is not None and not thrown:
                     thrown = True
                     event = sequence.throw(DagsterExecutionInterruptedError(str(self._interrupt.reason)))
                 else:
@@ -145,6 +147,8 @@ class DurableExecutor(Executor):
                 if thrown or getgeneratorstate(sequence) == GEN_CLOSED:
                     raise
                 continue
+            # What has succeeded can't fail any more, also where the stop comes right behind it.
+            ended = ended or event.is_step_success or event.is_step_failure or event.is_step_up_for_retry
             yield event
         # A retry policy turns the interruption into a retry, and an op may swallow it.
         self._interrupt.check()

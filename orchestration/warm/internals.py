@@ -12,19 +12,11 @@ from dagster._core.definitions.job_definition import (
 from dagster._core.definitions.job_definition import (
     default_job_io_manager_with_fs_io_manager_schema as default_job_io_manager_with_fs_schema,
 )
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.definitions.resource_definition import ScopedResourcesBuilder
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterRunAlreadyExists
-from dagster._core.events import (
-    ASSET_CHECK_EVENTS,
-    ASSET_EVENTS,
-    DagsterEvent,
-    EngineEventData,
-    JobFailureData,
-    RunFailureReason,
-)
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEvent, EngineEventData
 from dagster._core.events.log import EventLogEntry
-from dagster._core.execution.api import ExecuteRunWithPlanIterable, create_execution_plan, job_execution_iterator
+from dagster._core.execution.api import ExecuteRunWithPlanIterable, job_execution_iterator
 from dagster._core.execution.compute_logs import create_compute_log_file_key
 from dagster._core.execution.context.system import (
     ExecutionData,
@@ -46,7 +38,6 @@ from dagster._core.execution.plan.execute_plan import (
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.objects import ErrorSource
-from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init, resource_initialization_manager
@@ -55,7 +46,7 @@ from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.base import Executor
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, ResumeRunContext, RunLauncher, WorkerStatus
-from dagster._core.log_manager import DagsterLogHandler, DagsterLogHandlerMetadata, DagsterLogManager
+from dagster._core.log_manager import DagsterLogHandler, DagsterLogManager
 from dagster._core.origin import JobPythonOrigin
 from dagster._core.remote_origin import (
     CodeLocationOrigin,
@@ -63,7 +54,6 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.snap import snapshot_from_execution_plan
 from dagster._core.storage.compute_log_manager import (
     CapturedLogContext,
     CapturedLogMetadata,
@@ -78,7 +68,6 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.server import LoadedRepositories
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from dagster._utils.error import serializable_error_info_from_exc_info
 
 __all__ = [
     "ASSET_CHECK_EVENTS",
@@ -98,7 +87,6 @@ __all__ = [
     "DagsterEvent",
     "DagsterExecutionInterruptedError",
     "DagsterLogHandler",
-    "DagsterLogHandlerMetadata",
     "DagsterLogManager",
     "DagsterRunAlreadyExists",
     "EngineEventData",
@@ -114,7 +102,6 @@ __all__ = [
     "IJob",
     "InstanceConcurrencyContext",
     "InstanceRef",
-    "JobFailureData",
     "JobPythonOrigin",
     "LaunchRunContext",
     "LoadedRepositories",
@@ -123,7 +110,6 @@ __all__ = [
     "PlanExecutionContext",
     "PlanOrchestrationContext",
     "PlanOrchestrationContextManager",
-    "ReconstructableJob",
     "ReconstructableRepository",
     "RegisteredCodeLocationOrigin",
     "RemoteJobOrigin",
@@ -132,15 +118,11 @@ __all__ = [
     "ResolvedRunConfig",
     "ResumeRunContext",
     "RetryMode",
-    "RunFailureReason",
     "RunLauncher",
-    "ScopedResourcesBuilder",
     "StepDependencyConfig",
     "StepExecutionContext",
-    "StepOutputHandle",
     "WorkerStatus",
     "create_compute_log_file_key",
-    "create_execution_plan",
     "create_executor",
     "dagster_event_sequence_for_step",
     "default_job_io_manager",
@@ -151,7 +133,5 @@ __all__ = [
     "location_origins_from_yaml_paths",
     "multi_or_in_process_executor",
     "resource_initialization_manager",
-    "serializable_error_info_from_exc_info",
-    "snapshot_from_execution_plan",
     "trigger_hooks",
 ]

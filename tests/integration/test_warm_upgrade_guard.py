@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.job_definition import JobDefinition
+from dagster._core.execution.plan.outputs import StepOutputHandle
 
 from orchestration.warm import internals
 from orchestration.warm.engine import Preparation, execute
@@ -106,7 +107,8 @@ def test_internal_calls_take_the_arguments_that_we_pass(api: Any, names: set[str
 
 
 def test_active_execution_has_the_state_that_a_replay_sets() -> None:
-    plan = internals.create_execution_plan(_job("five"))
+    definition = _job("five")
+    plan = internals.ExecutionPlan.build(definition, internals.ResolvedRunConfig.build(definition, {}))
     with (
         guarded("ActiveExecution"),
         plan.start(retry_mode=internals.RetryMode.ENABLED) as active,
@@ -122,6 +124,7 @@ def test_active_execution_has_the_state_that_a_replay_sets() -> None:
         active.mark_up_for_retry(step.key, None)
         for key in ("one", "more", "more_2", "more_3", "told"):
             assert [ready.key for ready in active.get_steps_to_execute()] == [key]
+            active.mark_step_produced_output(StepOutputHandle(key))
             active.mark_success(key)
         assert active.is_complete
 
@@ -193,7 +196,7 @@ def test_storages_keep_the_stock_schema_and_are_read_by_the_stock_classes(warm: 
         events = PostgresEventLogStorage(url, should_autocreate_tables=False)
         runs = PostgresRunStorage(url, should_autocreate_tables=False)
         assert [entry.message for entry in events.get_logs_for_run(run.run_id)] == ["hello"]
-        assert runs.get_run_by_id(run.run_id) is not None
+        assert runs.has_run(run.run_id)
         assert events.alembic_version()[0] == events.alembic_version()[1]
         warm.instance.upgrade()
         events.dispose()
