@@ -123,7 +123,7 @@ class ServeModels:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="serve-models", daemon=True).start()
+                threading.Thread(target=_turn, args=[self._loop], name="serve-models", daemon=True).start()
             return self._loop
 
     def _translate(self, app: str, error: Exception) -> RunbellError:
@@ -146,9 +146,21 @@ async def _pump(response: AsyncIterator[object], items: "queue.SimpleQueue[objec
     try:
         async for item in response:
             items.put(item)
-        items.put(None)
     except Exception as error:  # noqa: BLE001 - handed to the waiting thread, which translates it
         items.put(error)
+    finally:
+        items.put(None)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, then end what still runs in it."""
+    loop.run_forever()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+    loop.close()
 
 
 def _next(items: "queue.SimpleQueue[object]", give_up_at: float, timeout_s: float) -> object:

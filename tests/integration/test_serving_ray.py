@@ -163,10 +163,11 @@ def test_requests_run_together_and_too_many_are_turned_away(models: ServeModels)
             return "overloaded"
 
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(one, range(40)))  # two slots hold and eight times as many wait: 18
+        # Two slots, and eight times as many wait: 18, less what the watcher asks.
+        answers = list(pool.map(one, range(40)))
 
-    assert 0 < answers.count("overloaded") <= 22
-    assert sum(answer not in {"", "overloaded"} for answer in answers) >= 18
+    assert 0 < answers.count("overloaded") <= 24
+    assert sum(answer not in {"", "overloaded"} for answer in answers) >= 16
 
 
 def test_texts_of_many_callers_are_embedded_in_order(models: ServeModels):
