@@ -88,7 +88,7 @@ def find(home: Path, name: str, *, kind: Kind, engine: str | None = None) -> Ins
         raise Misconfigured(f"The model {name!r} is missing ({folder}). Run: runbell models pull {name}")
     if model.kind != kind or (engine is not None and model.engine != engine):
         raise Misconfigured(
-            f"The model {name!r} is a {model.kind} for the engine {model.engine}, not a {kind} for {engine}."
+            f"The model {name!r} is no {kind} model for this engine: {model.kind}, {model.engine}."
             " See: runbell models list"
         )
     return model
