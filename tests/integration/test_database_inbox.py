@@ -22,9 +22,7 @@ from integrations.messages import (
 ADA = "ada"
 
 
-def message(
-    text: str = "hello", *, event: str = "e1", conversation: str = "c1", account: str = ADA
-) -> InboundMessage:
+def message(text: str = "hello", *, event: str = "e1", conversation: str = "c1", account: str = ADA) -> InboundMessage:
     address = Address(channel="rest", conversation=conversation)
     return InboundMessage(address=address, event_id=event, account=account, text=text)
 
@@ -77,9 +75,7 @@ def test_messages_of_a_conversation_are_claimed_in_turn(database: Database) -> N
 
 
 def test_control_words_overtake(database: Database) -> None:
-    database.inbox.receive(
-        [message("work"), message("/Cancel now", event="e2"), message("／取消", event="e3")]
-    )
+    database.inbox.receive([message("work"), message("/Cancel now", event="e2"), message("／取消", event="e3")])
     claim_one(database)
 
     words = database.inbox.claim("w2", limit=5, words={"cancel", "取消"})
@@ -285,9 +281,7 @@ def test_large_progress_is_announced_without_its_body(database: Database) -> Non
 
     listener = Listener(database.url, ["runbell_progress"], hear).start()
     assert listener.connected.wait(10)
-    seq = database.progress.publish(
-        str(received.message_id), message().address, {"type": "delta", "text": "鐘" * 9000}
-    )
+    seq = database.progress.publish(str(received.message_id), message().address, {"type": "delta", "text": "鐘" * 9000})
 
     assert arrived.wait(10)
     listener.close()
@@ -319,9 +313,7 @@ def test_an_expired_proposal_is_gone(database: Database) -> None:
 
 def test_first_contact_makes_one_principal(database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(
-            pool.map(lambda _: database.principals.resolve("default", "web", "u1", name="Ada"), range(8))
-        )
+        made = list(pool.map(lambda _: database.principals.resolve("default", "web", "u1", name="Ada"), range(8)))
 
     assert len({p.id for p in made}) == 1
     database.principals.disable(made[0].id)

@@ -65,9 +65,7 @@ def test_closing_a_stream_is_remembered():
 
 
 def test_like_texts_get_near_vectors():
-    report, again, weather = ScriptedModels().embed(
-        ["check the health report", "health report check", "天气怎么样"]
-    )
+    report, again, weather = ScriptedModels().embed(["check the health report", "health report check", "天气怎么样"])
 
     def dot(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True))
