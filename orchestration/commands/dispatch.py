@@ -201,7 +201,7 @@ class _Turn:
             "runbell/channel": address.channel,
             "runbell/principal": self.principal.id,
             "runbell/tenant": address.tenant,
-            "runbell/trigger": "rest" if address.channel == "rest" else "message",
+            "runbell/trigger": "rest" if self.message.command and address.channel == "rest" else "message",
             "runbell/version": VERSION,
             "runbell/command": command,
         }
