@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Spec
 
 RUN_NAMESPACE = uuid.UUID("5f0f4f7e-6a5b-4d1e-9a57-72756e62656c")
 MAX_TEXT = 100_000
@@ -79,20 +80,29 @@ class InboundMessage(Frozen):
     `account` is the platform's own user id, never a display name. `event_id` is the platform's; redelivery
     repeats it. `direct` is true where only the sender and Runbell take part. `command` and `args` carry a
     structured command (a card, `POST /v1/runs`) instead of text.
+
+    `kind` tells what happened: something was said; an earlier message was changed (`text` is the new one) or taken
+    back; a button was pressed (`text` is what it says); a form was sent (`command` and `args`). `ref` is the
+    platform's id of this message, `subject` of the one it is about: changed, taken back, replied to, pressed.
+    `mentioned` is true where the sender addressed Runbell by name in a group.
     """
 
     address: Address
-    event_id: str = Field(min_length=1, max_length=256)
-    account: str = Field(min_length=1, max_length=256)
+    event_id: str = Spec(min_length=1, max_length=256)
+    account: str = Spec(min_length=1, max_length=256)
     account_name: str = ""
-    text: str = Field(default="", max_length=MAX_TEXT)
+    text: str = Spec(default="", max_length=MAX_TEXT)
     command: str | None = None
-    args: dict[str, object] = Field(default_factory=dict[str, object])
+    args: dict[str, object] = Spec(default_factory=dict[str, object])
     direct: bool = True
+    kind: Literal["message", "edit", "delete", "action", "form"] = "message"
+    ref: str | None = None
+    subject: str | None = None
+    mentioned: bool = False
     attachments: tuple[Attachment, ...] = ()
     callback_url: str | None = None
     traceparent: str | None = None
-    received_at: datetime = Field(default_factory=utc_now)
+    received_at: datetime = Spec(default_factory=utc_now)
 
 
 class Choice(Frozen):
@@ -100,16 +110,77 @@ class Choice(Frozen):
 
     label: str
     text: str
+    style: Literal["default", "primary", "danger"] = "default"
+
+
+class Field(Frozen):
+    """One line of facts on a card; `short` ones may share a line."""
+
+    name: str
+    value: str
+    short: bool = True
+
+
+class Step(Frozen):
+    """One op of a run, as a card shows it."""
+
+    name: str
+    state: Literal["waiting", "running", "succeeded", "failed", "skipped"]
+    ms: int | None = None
+
+
+class Card(Frozen):
+    """A framed view of something that has a state; its buttons are the message's choices."""
+
+    title: str
+    text: str = ""
+    state: Literal["neutral", "waiting", "running", "succeeded", "failed"] = "neutral"
+    fields: tuple[Field, ...] = ()
+    steps: tuple[Step, ...] = ()
+    url: str | None = None
+
+
+class Question(Frozen):
+    """One field of a form; `name` is the argument's."""
+
+    name: str
+    label: str
+    kind: Literal["text", "long_text", "number", "boolean", "choice", "date"] = "text"
+    required: bool = True
+    options: tuple[Choice, ...] = ()
+    value: str = ""
+    hint: str = ""
+
+
+class Form(Frozen):
+    """Asks for the arguments of a command that are missing; `args` are those known already."""
+
+    title: str
+    command: str
+    questions: tuple[Question, ...]
+    args: dict[str, object] = Spec(default_factory=dict[str, object])
+    submit: str = "Send"
 
 
 class OutboundMessage(Frozen):
-    """One utterance to a channel; `text` is Markdown."""
+    """One utterance to a channel; `text` is Markdown, and says the whole where no card or form can be shown.
+
+    `in_reply_to` is the platform's id of the message that is answered. `replaces` is the outbox key of an earlier
+    message whose place this one takes. `asked` is the account that alone may press its buttons or send its form.
+    `key` names this message for the platform's idempotency; the gateway sets it.
+    """
 
     address: Address
     text: str
     kind: Literal["reply", "post", "notice"] = "reply"
     attachments: tuple[Attachment, ...] = ()
     choices: tuple[Choice, ...] = ()
+    card: Card | None = None
+    form: Form | None = None
+    in_reply_to: str | None = None
+    replaces: str | None = None
+    asked: str | None = None
+    key: str | None = None
     message_id: str | None = None
     run_id: str | None = None
 

@@ -1,19 +1,50 @@
 """Channels: one file (or folder) per network, found by its place here; nobody else has to know a new one.
 
-A module of this package offers `connect(settings) -> Iterable[Channel]`, which returns nothing where its
-network is not set up. A channel that networks call over HTTP also has `hooks` (Hooked): the gateway serves them under
-`/channels/{name}` and leaves authentication of the raw bytes to them, before anything is parsed.
+A module of this package offers `connect(settings) -> Iterable[Channel]`, which returns nothing where its network
+is not set up and raises Misconfigured where a secret is blank. It translates and nothing else:
+
+- in: prove who speaks on the raw bytes (`NETWORK/verify.py`, pure), read them into InboundMessage (text, edit,
+  delete, action, form; files through `integrations.files.FileStore`), and await `receive`, which returns once the
+  message is stored; only then acknowledge. Our own messages and other bots' are ignored, unknown events
+  acknowledged. A push connection lives in `listen`, inside `link.keep`; HTTP calls come through `hooks` and `accept`.
+- out: `send` gets what fits `capabilities`, since `outbound` has degraded (`degrade`), split and paced (`pace`) it
+  before: choices, card and form are there only if the channel shows them, `message.text` fits `max_text`.
+  `message.key` is for the platform's idempotency. Errors are translated: RateLimited with the platform's pause,
+  Unavailable where nothing arrived for sure, Rejected for good; a time-out after the bytes went out is
+  `Delivery("unknown")`.
+- what a button or a form carries to the network and back is sealed by `buttons.Buttons`.
+- more where the network has it: `edit` (Editing), `open_stream` (Streaming), `link` (Linked), `hooks` (Hooked).
 """
 
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from datetime import datetime
+from typing import Literal, Protocol, runtime_checkable
 
+from integrations.channels.capabilities import Capabilities, Rate
 from integrations.errors import Misconfigured
 from integrations.messages import Delivery, InboundMessage, OutboundMessage
 from integrations.settings import Settings
+
+__all__ = [
+    "Accepted",
+    "Answer",
+    "Call",
+    "Capabilities",
+    "Channel",
+    "Editing",
+    "Hook",
+    "Hooked",
+    "Link",
+    "Linked",
+    "Rate",
+    "Receive",
+    "Stream",
+    "Streaming",
+    "discover",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +76,11 @@ class Channel(Protocol):
         """Whether a message that may have arrived can be sent again without being seen twice."""
         ...
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What `send` can show, and how often it may be called."""
+        ...
+
     async def listen(self, receive: Receive) -> None:
         """Take messages until cancelled; return at once where the network calls us instead."""
         ...
@@ -55,6 +91,56 @@ class Channel(Protocol):
         Raises TemporaryError where it surely was not delivered and may be tried again after `after` seconds,
         PermanentError where it never will be; returns state `unknown` where nobody can tell.
         """
+        ...
+
+
+@runtime_checkable
+class Editing(Protocol):
+    """A channel that can change what it sent (`capabilities.edit`)."""
+
+    async def edit(self, platform_id: str, message: OutboundMessage) -> Delivery:
+        """Put a message in the place of an earlier one of ours; raises as `send` does. Idempotent."""
+        ...
+
+
+class Stream(Protocol):
+    """One answer while it grows. `stream.Throttle` calls it: one call at a time, never too often."""
+
+    async def update(self, text: str) -> None:
+        """Show the whole text so far."""
+        ...
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """Show the final state; raises as `send` does, and may be called again then."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A channel with a stream of its own (`capabilities.streaming` is `native`)."""
+
+    async def open_stream(self, message: OutboundMessage) -> Stream:
+        """Begin an answer whose text is still to come; raises as `send` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a push connection is: shown by `runbell status`, `/readyz` and metrics."""
+
+    state: Literal["connecting", "up", "down", "refused"]
+    since: datetime
+    detail: str = ""
+    attempts: int = 0
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A channel that holds a connection open (`link.Keeper` keeps it and knows how it is)."""
+
+    @property
+    def link(self) -> Link:
+        """How the connection is now."""
         ...
 
 
@@ -71,20 +157,23 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a network sent: header names in lower case, the body untouched."""
+    """What a network sent: header names in lower case, the body untouched; `path` is the hook's."""
 
     params: Mapping[str, str]
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the network gets back; errors are raised instead."""
+    """What the network gets back: JSON, a text as it is, or nothing; errors are raised instead."""
 
     status: int
-    content: Mapping[str, object]
+    content: Mapping[str, object] | str | None = None
+    media_type: str = "application/json"
 
 
 @runtime_checkable

@@ -7,11 +7,14 @@ tells every gateway, and sockets and waiting requests read it from there; so the
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from integrations.channels import Channel, Receive
-from integrations.messages import Delivery, OutboundMessage
+from integrations.channels import Capabilities, Channel, Receive
+from integrations.messages import MAX_TEXT, Delivery, OutboundMessage
 from integrations.settings import Settings
 
 NAMES = ("web", "terminal", "rest")
+CAPABILITIES = Capabilities(
+    markdown=True, buttons=True, files=True, pictures=True, streaming="none", max_text=MAX_TEXT, push="WebSocket"
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Transcript:
 
     name: str
     repeatable: bool = True
+    capabilities: Capabilities = CAPABILITIES
 
     async def listen(self, receive: Receive) -> None:
         """Return at once: the gateway's own routes receive for these channels."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from integrations.channels import Call, Hook, Hooked
+from integrations.channels import Answer, Call, Hook, Hooked
 from integrations.errors import RateLimited, RunbellError, Unauthorized
 from integrations.gateway.problems import Problem, from_error
 from integrations.gateway.services import Services
@@ -20,24 +20,32 @@ def add_hooks(app: FastAPI, services: Services) -> None:
             continue
         for hook in channel.hooks:
             path = f"/channels/{name}{hook.path}"
-            app.add_route(path, _endpoint(services, channel), list(hook.methods), include_in_schema=False)
+            app.add_route(path, _endpoint(services, channel, hook), list(hook.methods), include_in_schema=False)
             described[path] = {method.lower(): _operation(hook) for method in hook.methods}
     _describe(app, described)
 
 
-def _endpoint(services: Services, channel: Hooked) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(services: Services, channel: Hooked, hook: Hook) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         # `request.headers` looks each name up in the whole list.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         headers["traceparent"] = request.scope["state"]["traceparent"]
-        call = Call(request.path_params, request.query_params, headers, await request.body())
+        body = await request.body()
+        call = Call(request.path_params, request.query_params, headers, body, request.method, hook.path)
         try:
             answer = await channel.accept(call, services.intake.receive)
         except RunbellError as error:
             return _refuse(request, services, error)
-        return Response(json.dumps(answer.content), answer.status, media_type="application/json")
+        return _respond(answer)
 
     return endpoint
+
+
+def _respond(answer: Answer) -> Response:
+    if answer.content is None:
+        return Response(status_code=answer.status)
+    content = answer.content if isinstance(answer.content, str) else json.dumps(answer.content)
+    return Response(content, answer.status, media_type=answer.media_type)
 
 
 def _refuse(request: Request, services: Services, error: RunbellError) -> Response:

@@ -1,0 +1,1 @@
+"""DingTalk: `verify.py` proves who sent something."""

@@ -1,0 +1,1 @@
+"""Discord: `verify.py` proves who sent something."""

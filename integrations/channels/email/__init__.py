@@ -1,0 +1,1 @@
+"""E-mail: `verify.py` proves who sent something."""

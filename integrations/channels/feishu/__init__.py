@@ -1,0 +1,1 @@
+"""Feishu and Lark: `verify.py` proves who sent something."""

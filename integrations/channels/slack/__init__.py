@@ -1,0 +1,1 @@
+"""Slack: `verify.py` proves who sent something."""

@@ -1,0 +1,1 @@
+"""Microsoft Teams: `verify.py` proves who sent something."""

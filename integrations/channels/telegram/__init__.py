@@ -1,0 +1,1 @@
+"""Telegram: `verify.py` proves who sent something."""

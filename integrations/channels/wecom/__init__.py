@@ -1,0 +1,1 @@
+"""WeCom: `verify.py` proves who sent something."""
