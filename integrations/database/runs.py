@@ -1,7 +1,7 @@
 """The run queue: every run that a warm worker executes has a row here, which holds its lease."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,9 @@ from integrations.database.records import ClaimedMessage, NewRun, QueuedRun, Run
 from integrations.database.tables import inbox, lease_tokens, run_queue
 from integrations.errors import LeaseLost
 from integrations.messages import Address
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When a parked run without a time goes on by itself; Python can't hold PostgreSQL's `infinity`."""
 
 # Queued runs, parked ones whose time has come, and running ones whose worker is gone; fewest running of the same
 # principal first within the first thousand.
@@ -147,7 +150,7 @@ class RunQueue(Store):
 
     def park(self, claim: RunClaim, reason: dict[str, object], *, until: datetime | None) -> None:
         """Leave a run waiting, held by nobody, until the instant or until it is woken. Raises `LeaseLost`."""
-        self._leave(claim, {"state": "parked", "parked": reason, "available_at": until or sa.text("'infinity'")})
+        self._leave(claim, {"state": "parked", "parked": reason, "available_at": until or NEVER})
 
     def wake(self, run_id: str) -> bool:
         """Let a parked run go on now; False where it is not parked."""
