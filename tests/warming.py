@@ -15,9 +15,10 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from integrations.database import Database, RunClaim
+from integrations.database import Database, MessageView, RunClaim
 from integrations.messages import Address, InboundMessage
 from integrations.settings import Settings
+from orchestration.commands.dispatch import Dispatcher
 from orchestration.warm import assembly
 from orchestration.warm.dagster_yaml import dagster_yaml
 from orchestration.warm.instance import WarmInstance
@@ -37,8 +38,8 @@ class WarmHome:
         self.folder = folder
         self.database = database
         workspace = folder / "workspace.yaml"
-        entry = {"python_file": {"relative_path": str(JOBS), "location_name": "jobs"}}
-        workspace.write_text(yaml.safe_dump({"load_from": [entry]}))
+        entries = [{"python_file": {"relative_path": str(JOBS), "location_name": name}} for name in ("jobs", "core")]
+        workspace.write_text(yaml.safe_dump({"load_from": entries}))
         (folder / "dagster").mkdir()
         self.environment = {
             "RUNBELL_HOME": str(folder),
@@ -56,18 +57,22 @@ class WarmHome:
         self.instance: WarmInstance = assembly.open_instance(self.settings)
 
     @contextmanager
-    def worker(self, **options: object) -> Iterator[Worker]:
-        """Run a worker in this process."""
+    def worker(self, location: str = "jobs", **options: object) -> Iterator[Worker]:
+        """Run a worker in this process; one of `core` also routes messages."""
         settings = self.settings.model_copy(update={"workers": self.settings.workers.model_copy(update=options)})
         runtime = Runtime(
             settings=settings,
             database=self.database,
             instance=assembly.open_instance(settings),
-            location=load_location(settings, "jobs"),
-            worker=worker_id("jobs"),
+            location=load_location(settings, location),
+            worker=worker_id(location),
             version="test",
         )
-        worker = Worker(runtime).start()
+        dispatch = None
+        if location == "core":
+            assembly.publish_commands(self.database, runtime.location)
+            dispatch = Dispatcher(self.database, settings, location=location, worker=runtime.worker)
+        worker = Worker(runtime, dispatch).start()
         try:
             yield worker
         finally:
@@ -115,6 +120,25 @@ class WarmHome:
         run = NewRun("jobs", job, run_config or {}, {"runbell/message": claimed.message_id})
         self.database.inbox.start(claimed, run, principal_id="ada", worker=None)
         return claimed.message_id, run_id_for(claimed.message_id)
+
+    def say(self, text: str, conversation: str = "") -> str:
+        """Receive a message as the gateway does; returns its id."""
+        address = Address(channel="rest", conversation=conversation or uuid.uuid4().hex)
+        message = InboundMessage(address=address, event_id=uuid.uuid4().hex, account="ada", text=text)
+        (received,) = self.database.inbox.receive([message])
+        assert received.message_id is not None
+        return received.message_id
+
+    def answered(self, message_id: str, within_s: float = 30.0) -> MessageView:
+        """Return a message once it is settled."""
+
+        def view() -> MessageView:
+            found = self.database.inbox.get(message_id)
+            assert found is not None
+            return found
+
+        eventually(lambda: view().status.settled, f"message {message_id} is settled", within_s)
+        return view()
 
     def claim(self, job: str, worker: str = "someone") -> RunClaim:
         """Queue a run and claim it for a worker that is not there."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
+import sqlalchemy as sa
 
 from integrations.database.engine import connect
 from integrations.database.runs import RunQueue
@@ -33,7 +34,7 @@ class WarmRunLauncher(RunLauncher[Any], ConfigurableClass):
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__()
         self._inst_data = inst_data
-        self._runs: RunQueue | None = None
+        self._engine: sa.Engine | None = None
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -54,12 +55,18 @@ class WarmRunLauncher(RunLauncher[Any], ConfigurableClass):
     @property
     def queue(self) -> RunQueue:
         """The run queue, in the database of Dagster's events."""
-        if self._runs is None:
+        if self._engine is None:
             storage = self._instance.event_log_storage
             if not isinstance(storage, WarmEventLogStorage):
                 raise Misconfigured("dagster.yaml must name WarmEventLogStorage: the run queue lies in its database")
-            self._runs = RunQueue(connect(storage.postgres_url, pool_size=2, name="runbell-launcher"))
-        return self._runs
+            self._engine = connect(storage.postgres_url, pool_size=2, name="runbell-launcher")
+        return RunQueue(self._engine)
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Queue a run that Dagster has created."""
