@@ -6,12 +6,11 @@ Errors of `integrations.errors` leave as values (`Failure`), never raised throug
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-from ray import serve
 
 from integrations import telemetry
 from integrations.errors import Misconfigured, Overloaded, RunbellError
@@ -74,11 +73,12 @@ class Chat:
         """Yield chunks; a `Failure` is the last item. Generation ends at the deadline, or when the caller goes."""
         with telemetry.span("model.generate", traceparent=traceparent, model=self._config.model) as span:
             try:
-                async for chunk in self._generate(request, timeout_s):
-                    if chunk.usage is not None:
-                        span.set_attribute("tokens_in", chunk.usage.tokens_in)
-                        span.set_attribute("tokens_out", chunk.usage.tokens_out)
-                    yield chunk
+                async with contextlib.aclosing(self._generate(request, timeout_s)) as chunks:
+                    async for chunk in chunks:
+                        if chunk.usage is not None:
+                            span.set_attribute("tokens_in", chunk.usage.tokens_in)
+                            span.set_attribute("tokens_out", chunk.usage.tokens_out)
+                        yield chunk
             except RunbellError as error:
                 span.set_attribute("error", type(error).__name__)
                 yield to_failure(error)
@@ -133,10 +133,17 @@ class Embedder:
     """The embedder: texts of all callers go through the model together, at most 32 at once."""
 
     def __init__(self, config: Serving, home: str, otlp_endpoint: str | None = None) -> None:
+        from ray import serve
+
         telemetry.setup("serving.embedder", otlp_endpoint=otlp_endpoint)
         self._name = config.embedder
         self._inside = 0
         self._model = Loaded(lambda: engines.load_embedder(config.embedder, Path(home)))
+
+        async def together(texts: list[str]) -> list[Embedding]:
+            return await asyncio.to_thread((await self._model.get()).embed, texts)
+
+        self._embed: Any = serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.001)(together)
 
     async def embed(
         self, texts: Sequence[str], timeout_s: float, traceparent: str | None = None
@@ -156,10 +163,6 @@ class Embedder:
             return to_failure(too_slow(timeout_s))
         finally:
             self._inside -= len(texts)
-
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.001)
-    async def _embed(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread((await self._model.get()).embed, texts)
 
     async def unknown_share(self, texts: Sequence[str]) -> list[float] | Failure:
         """Return per text the share of unknown tokens."""
@@ -188,6 +191,8 @@ def embedder(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type fo
 
 
 def _bind(kind: type, config: Config, **options: float) -> Any:  # noqa: ANN401 - Ray has no public type for it
+    from ray import serve
+
     deployment: Any = serve.deployment(kind)
     # Models use threads of their own; a reserved core would keep warm workers from starting on small machines.
     deployment = deployment.options(ray_actor_options={"num_cpus": 0}, logging_config=SERVE_LOGS, **options)

@@ -53,6 +53,21 @@ class RayHead:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Ray gives itself 30 s, which a busy machine may need twice."""
+        for _ in range(3):
+            self._begin()
+            wait_for(lambda: self._is_up() or self._has_ended(), 90, "Ray to start")
+            if self._is_up():
+                return
+        raise TimeoutError((self.folder / "ray.log").read_text()[-2000:])
+
+    def _is_up(self) -> bool:
+        return b"Ray runtime started" in (self.folder / "ray.log").read_bytes()
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _begin(self) -> None:
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--node-ip-address", "127.0.0.1", "--port", self.address.partition(":")[2]),
@@ -63,7 +78,6 @@ class RayHead:
             self._process = subprocess.Popen(
                 command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
-        wait_for(lambda: b"Ray runtime started" in (self.folder / "ray.log").read_bytes(), 60, "Ray to start")
 
     def processes(self) -> list[psutil.Process]:
         """All processes below the head; Ray's workers are children of its raylet."""

@@ -1,0 +1,42 @@
+"""An engine from outside serving/engines, chosen by its module's name: says what `load` was given as the model."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from integrations.errors import Misconfigured
+from serving.config import Serving
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
+
+
+def load(config: Serving, home: Path) -> "ScriptedEngine":
+    if not (home / "there").exists():
+        raise Misconfigured(f"{home / 'there'} is missing. Run: touch")
+    return ScriptedEngine(config)
+
+
+class ScriptedEngine:
+    def __init__(self, config: Serving) -> None:
+        self.config = config
+        self.left = 0
+        self.closed = False
+        self.gate = asyncio.Event()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+        try:
+            yield ChatChunk(text="first")
+            await self.gate.wait()
+            yield ChatChunk(finish_reason="stop", usage=Usage(tokens_in=1, tokens_out=1, total_ms=1))
+        finally:
+            self.left += 1
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        return len(messages)
+
+    def describe(self) -> ModelInfo:
+        return ModelInfo(name=self.config.model, engine="scripted", context_tokens=9)
+
+    def check(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,94 @@
+"""What the chat replica adds to an engine: bounds, deadlines, a trace, and life without a model."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from integrations import telemetry
+from serving import deployment
+from serving.config import Serving
+from serving.deployment import Chat
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, ModelInfo
+
+REQUEST = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
+
+
+@pytest.fixture
+async def chat(tmp_path: Path) -> Chat:
+    (tmp_path / "there").touch()
+    return Chat(Serving(engine="tests.scripted_engine", model="mine", slots=1), str(tmp_path))
+
+
+async def collect(chat: Chat, timeout_s: float = 5, traceparent: str | None = None) -> list[ChatChunk | Failure]:
+    return [item async for item in chat.stream(REQUEST, timeout_s, traceparent)]
+
+
+async def test_an_engine_of_ones_own_is_chosen_by_its_modules_name(chat: Chat):
+    chat._engine.model.gate.set()
+
+    items = await collect(chat)
+
+    assert [item.text for item in items] == ["first", ""]
+    assert await chat.describe() == ModelInfo(name="mine", engine="scripted", context_tokens=9)
+
+
+async def test_a_deadline_ends_the_generation_and_is_told(chat: Chat):
+    items = await collect(chat, timeout_s=0.05)
+
+    assert items[-1] == Failure(kind="Unavailable", message="The model did not finish within 0.05 s.", after=1.0)
+    assert chat._engine.model.left == 1
+
+
+async def test_leaving_the_stream_leaves_the_engine(chat: Chat):
+    stream = chat.stream(REQUEST, 5)
+    await anext(stream)
+    await stream.aclose()
+    await asyncio.sleep(0)
+
+    assert chat._engine.model.left == 1
+    assert chat._inside == 0
+
+
+async def test_one_more_than_the_bound_is_turned_away(chat: Chat):
+    bound = deployment.bound(chat._config)
+    streams = [chat.stream(REQUEST, 5) for _ in range(bound)]
+    for stream in streams:
+        await anext(stream)
+
+    refused = await collect(chat)
+    for stream in streams:
+        await stream.aclose()
+    chat._engine.model.gate.set()
+
+    assert [item.kind for item in refused] == ["Overloaded"]
+    assert (await collect(chat))[-1].finish_reason == "stop"
+
+
+async def test_the_generation_is_a_span_of_the_callers_trace(chat: Chat):
+    chat._engine.model.gate.set()
+    with telemetry.capture() as spans:
+        await collect(chat, traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+
+    span = next(span for span in spans.get_finished_spans() if span.name == "model.generate")
+    assert f"{span.context.trace_id:032x}" == "a" * 32
+    assert span.attributes["tokens_out"] == 1
+
+
+async def test_a_missing_model_is_told_and_loaded_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(deployment, "RELOAD_S", 0)
+    chat = Chat(Serving(engine="tests.scripted_engine", slots=1), str(tmp_path))
+    before = await collect(chat)
+    chat.check_health()
+    (tmp_path / "there").touch()
+
+    after = await chat.describe()
+
+    assert [(item.kind, "Run: touch" in item.message) for item in before] == [("Misconfigured", True)]
+    assert isinstance(after, ModelInfo)
+
+
+async def test_closing_closes_the_engine(chat: Chat):
+    await chat.close()
+
+    assert chat._engine.model.closed
