@@ -66,7 +66,7 @@ def word_digest(context: dg.OpExecutionContext, day: Day, database: dg.ResourceP
     return as_markdown(day, _language(context.run.tags.get("runbell/message"), database))
 
 
-@dg.op
+@dg.op(tags={"runbell/acts": "true"})
 def post_digest(
     context: dg.OpExecutionContext,
     config: Place,

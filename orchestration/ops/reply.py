@@ -11,7 +11,11 @@ from orchestration.ops.answering.scopes import conversation_url
 from orchestration.ops.answering.values import Deed, Heard, Thought
 
 
-@dg.op(description="Write the answer to the outbox and settle the message.")
+@dg.op(
+    description="Write the answer to the outbox and settle the message.",
+    # All earlier step events are committed before the answer can be seen.
+    tags={"runbell/acts": "true"},
+)
 def reply(
     context: dg.OpExecutionContext,
     heard: Heard,

@@ -33,6 +33,8 @@ class Follower:
         if event.step_key is None:
             return
         if event.is_step_start or event.is_step_restarted:
+            if event.is_step_restarted:
+                self._publish({"type": "reset"})
             self._started[event.step_key] = time.monotonic()
             self._op_span.enter_context(span(f"op {event.step_key}", run_id=self._claim.run_id))
             self._op(event.step_key, "started")
