@@ -127,5 +127,7 @@ class View:
         await self._show(view, await asyncio.to_thread(self._services.database.progress.snapshot, message_id))
 
     async def _show(self, view: MessageView, snapshot: Snapshot) -> None:
+        if snapshot.seq > 0:
+            await self._catch_up()  # Work has begun, perhaps after we last looked into the transcript.
         self._seen[view.message_id] = snapshot.seq
         await self._send(snapshot_frame(view, snapshot, self._services.settings))
