@@ -38,6 +38,7 @@ __all__ = [
     "Hook",
     "Hooked",
     "Link",
+    "LinkState",
     "Linked",
     "Rate",
     "Receive",
@@ -124,11 +125,14 @@ class Streaming(Protocol):
         ...
 
 
+LinkState = Literal["connecting", "up", "down", "refused"]
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """How a push connection is: shown by `runbell status`, `/readyz` and metrics."""
 
-    state: Literal["connecting", "up", "down", "refused"]
+    state: LinkState
     since: datetime
     detail: str = ""
     attempts: int = 0

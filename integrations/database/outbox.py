@@ -16,6 +16,8 @@ from integrations.messages import Delivery, OutboundMessage, utc_now
 
 MAX_ATTEMPTS = 8
 """Deliveries tried before a message becomes a dead letter."""
+LONGEST_HOLD = timedelta(days=1)
+"""How long a network's limits may hold a message back."""
 
 _LEASE = sa.text("""
     with ready as (
@@ -100,14 +102,22 @@ class Outbox(Store):
             rows = connection.execute(_LEASE, values).all()
         return sorted((_item(row) for row in rows), key=lambda item: item.id)
 
-    def record(self, item: OutboxItem, delivery: Delivery, *, retry_after_s: float | None = None) -> None:
-        """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds."""
+    def record(
+        self, item: OutboxItem, delivery: Delivery, *, retry_after_s: float | None = None, counted: bool = True
+    ) -> None:
+        """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds.
+
+        One that is not `counted` was held back by the network's limits: it is bounded by its age alone.
+        """
         state = delivery.state
         values: dict[str, object] = {"platform_id": delivery.platform_id, "error": delivery.error}
         if state == "failed" and retry_after_s is not None:
-            if item.attempts < MAX_ATTEMPTS:
+            again = item.attempts < MAX_ATTEMPTS if counted else utc_now() - item.created_at < LONGEST_HOLD
+            if again:
                 values["available_at"] = utc_now() + timedelta(seconds=retry_after_s)
-            state = "queued" if item.attempts < MAX_ATTEMPTS else "dead"
+            if not counted:
+                values["attempts"] = outbox.c.attempts - 1
+            state = "queued" if again else "dead"
         with self._transaction() as connection:
             if state == "sent":
                 values["delivered_at"] = sa.func.clock_timestamp()
@@ -144,6 +154,12 @@ class Outbox(Store):
         query = sa.select(*columns).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
         with self._transaction() as connection:
             return [_item(row) for row in connection.execute(query)]
+
+    def platform_id(self, key: str) -> str | None:
+        """Return the platform's id of a message that was sent under this key."""
+        query = sa.select(outbox.c.platform_id).where(outbox.c.key == key, outbox.c.state == "sent")
+        with self._transaction() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def replay(self, item_id: int) -> bool:
         """Queue a failed, unknown or dead message again; False where it is none of these."""

@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping
 
 from integrations.channels import Channel
+from integrations.channels.outbound import Outbound
 from integrations.database import Database, OutboxItem
-from integrations.errors import PermanentError, TemporaryError
+from integrations.errors import PermanentError, RateLimited, TemporaryError
 from integrations.gateway.hub import Hub
 from integrations.gateway.metrics import DELIVERIES
 from integrations.messages import Delivery
@@ -34,6 +35,7 @@ class Deliveries:
         self._hub = hub
         self._channels = channels
         self._worker = worker
+        self._outbound = {name: Outbound(channel) for name, channel in channels.items()}
         self._recover_at: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -70,12 +72,17 @@ class Deliveries:
 
     async def _deliver(self, channel: Channel, item: OutboxItem) -> None:
         retry_after_s: float | None = None
+        counted = True
         try:
             with span(
                 "deliver", traceparent=item.traceparent, channel=channel.name, message_id=item.message.message_id
             ):
                 async with asyncio.timeout(SEND_SECONDS):
-                    delivery = await channel.send(item.message)
+                    delivery = await self._send(channel.name, item)
+        except RateLimited as error:
+            # The network wants us to wait, and nothing is wrong with the message.
+            retry_after_s, counted = error.after, False
+            delivery = Delivery(state="failed", error=str(error))
         except TemporaryError as error:
             retry_after_s = _pause(item.attempts, error.after)
             delivery = Delivery(state="failed", error=str(error))
@@ -85,10 +92,16 @@ class Deliveries:
             # It may have arrived, so it must not be sent again blindly.
             logger.exception("sending ended in an unforeseen way", extra={"channel": channel.name, "item": item.id})
             delivery = Delivery(state="unknown", error=f"{type(error).__name__}: {error}")
-        await asyncio.to_thread(self._outbox.record, item, delivery, retry_after_s=retry_after_s)
+        await asyncio.to_thread(self._outbox.record, item, delivery, retry_after_s=retry_after_s, counted=counted)
         DELIVERIES.labels(channel.name, delivery.state).inc()
         if retry_after_s is not None:
             asyncio.get_running_loop().call_later(retry_after_s + 0.05, self._hub.outbox[channel.name].set)
+
+    async def _send(self, channel: str, item: OutboxItem) -> Delivery:
+        message, earlier = item.message.model_copy(update={"key": item.key}), None
+        if message.replaces:
+            earlier = await asyncio.to_thread(self._outbox.platform_id, message.replaces)
+        return await self._outbound[channel].send(message, earlier=earlier)
 
 
 def _pause(attempts: int, asked: float) -> float:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from integrations.channels import Receive
+from integrations.channels import Capabilities, Receive
 from integrations.database import Database
 from integrations.errors import RateLimited, Rejected, Unavailable
 from integrations.gateway.deliver import Deliveries
@@ -18,6 +18,7 @@ class Scripted:
     """A channel that ends each attempt as its script says; without script all are sent."""
 
     repeatable = False
+    capabilities = Capabilities(markdown=True)
 
     def __init__(self, name: str, *script: Delivery | Exception) -> None:
         self.name = name

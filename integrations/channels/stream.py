@@ -1,0 +1,113 @@
+"""An answer that grows: throttled updates whose final state always arrives.
+
+Updates are the whole text so far, so one that is skipped is contained in the next. A failed or limited update is
+forgotten; the final state is not: `finish` is retried by the outbox like any message.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from integrations.channels import Channel, Editing, Stream
+from integrations.errors import Rejected, RunbellError, TemporaryError
+from integrations.messages import Delivery, OutboundMessage
+
+logger = logging.getLogger(__name__)
+MARK = " ▌"
+
+
+class _Editable(Channel, Editing, Protocol):
+    """A channel that can change what it sent."""
+
+
+class EditedStream:
+    """A stream for channels without one of their own: one message, edited."""
+
+    def __init__(self, channel: _Editable, opening: OutboundMessage) -> None:
+        self._channel = channel
+        self._opening = opening
+        self._platform_id: str | None = None
+
+    async def update(self, text: str) -> None:
+        """Send the first text, then edit it."""
+        shown = self._opening.model_copy(update={"text": text + MARK})
+        if self._platform_id is not None:
+            await self._channel.edit(self._platform_id, shown)
+            return
+        self._platform_id = (await self._channel.send(shown)).platform_id
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """Put the final message in the place of the growing one; a new message where nothing has grown."""
+        if self._platform_id is None:
+            return await self._channel.send(message)
+        return await self._channel.edit(self._platform_id, message)
+
+
+class Throttle:
+    """Calls a stream at most every `interval` seconds, one call at a time, with the newest text."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        interval: float,
+        *,
+        limit: Callable[[str], str] = str,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._stream = stream
+        self._interval = interval
+        self._limit = limit
+        self._now = now
+        self._sleep = sleep
+        self._text = ""
+        self._shown = ""
+        self._next_at = 0.0
+        self._broken = False
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, text: str) -> None:
+        """Show this text, the whole so far, as soon as the network's pace allows it. Returns at once."""
+        self._text = self._limit(text)
+        if not self._broken and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._run())
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """Stop updating, then show the final state; raises as the channel's `send` does."""
+        await self.stop()
+        pause = self._next_at - self._now()
+        if pause > 0:
+            await self._sleep(pause)
+        return await self._stream.finish(message)
+
+    async def stop(self) -> None:
+        """Let the update that is on its way end, and begin none."""
+        self._broken = True
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._text != self._shown and not self._broken:
+            pause = self._next_at - self._now()
+            if pause > 0:
+                await self._sleep(pause)
+                continue
+            await self._show(self._text)
+
+    async def _show(self, text: str) -> None:
+        after = self._interval
+        try:
+            await self._stream.update(text)
+            self._shown = text
+        except TemporaryError as error:
+            after = max(after, error.after)
+        except Rejected as error:
+            # What the network refuses in the middle, an unclosed mark say, may be fine at the end.
+            logger.debug("an update was refused", extra={"error": str(error)})
+            self._shown = text
+        except RunbellError as error:
+            logger.warning("an answer can't be streamed any longer", extra={"error": str(error)})
+            self._broken = True
+        self._next_at = self._now() + after
