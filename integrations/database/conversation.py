@@ -151,12 +151,15 @@ class Transcript(Store):
 
 
 def _blank(connection: sa.Connection, message_ids: list[str]) -> None:
-    """Take the text of settled messages out of inbox, outbox and progress; their ids still refuse redelivery."""
+    """Take the text of settled messages out of every table; their ids still refuse redelivery."""
     for statement in (
         'update runbell.inbox set body = body - \'args\' || \'{"text": "", "attachments": []}\''
         " where id = any(cast(:ids as uuid[])) and state in ('answered', 'failed', 'dead')",
         'update runbell.outbox set body = body || \'{"text": "", "attachments": [], "choices": []}\''
         " where message_id = any(cast(:ids as uuid[])) and state not in ('queued', 'sending')",
         "delete from runbell.progress where message_id = any(cast(:ids as uuid[]))",
+        # What ops handed to each other holds the text, too; a run that goes on still needs it.
+        "delete from runbell.op_outputs o using runbell.run_queue q"
+        " where q.message_id = any(cast(:ids as uuid[])) and q.state = 'finished' and o.run_id = q.run_id",
     ):
         connection.execute(sa.text(statement), {"ids": message_ids})

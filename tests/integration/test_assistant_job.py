@@ -276,3 +276,17 @@ def test_the_ledger_has_a_row_per_answer(bench, database):
     with database.engine.connect() as connection:
         rows = connection.exec_driver_sql("select model, tokens_out, run_id from runbell.usage").all()
     assert [tuple(row) for row in rows] == [("scripted", 6, spoken.view.run_id)]
+
+
+def test_forgetting_takes_what_was_handed_between_the_ops_too(bench, database):
+    spoken = bench(PARIS).say("What is the capital of France?")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into runbell.op_outputs (run_id, step_key, output, value) values (%s, 'think', 'result', 'x')",
+            (spoken.view.run_id,),
+        )
+
+    database.transcript.forget(spoken.view.address, principal_id=spoken.view.principal_id)
+
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("select count(*) from runbell.op_outputs").scalar_one() == 0

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from integrations.memory.values import Recollection
@@ -70,6 +70,9 @@ def test_an_answer_cut_off_by_the_limit_is_still_read():
 
 
 @given(st.text(max_size=200), st.integers(1, 7))
+@example("\\", 1)
+@example("C:\\u12", 1)
+@example('好 😀 "!"', 1)
 def test_the_answer_streams_out_of_growing_json(answer, step):
     whole = json.dumps({"reply": {"answer": answer, "notes": []}})
     heard: list[str] = []

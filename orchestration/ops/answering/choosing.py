@@ -91,17 +91,19 @@ class AnswerOnly:
             self._told = len(answer)
 
 
-_ANSWER = re.compile(r'^\s*\{\s*"reply"\s*:\s*\{\s*"answer"\s*:\s*"(?P<text>(?:[^"\\]|\\.)*)', re.DOTALL)
-_HALF = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?$")
+_LOW = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ANSWER = re.compile(
+    r'^\s*\{\s*"reply"\s*:\s*\{\s*"answer"\s*:\s*"'
+    # Whole characters and whole escapes only; the two halves of an emoji come together.
+    rf'(?P<text>(?:[^"\\]|\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{{2}}{_LOW}|\\u(?![dD][89abAB])[0-9a-fA-F]{{4}})*)',
+    re.DOTALL,
+)
 
 
 def _answer_so_far(seen: str) -> str:
     found = _ANSWER.match(seen)
-    if found is None:
-        return ""
-    raw = _HALF.sub("", found["text"])
     try:
-        return str(json.loads(f'"{raw}"', strict=False))
+        return str(json.loads(f'"{found["text"]}"', strict=False)) if found else ""
     except json.JSONDecodeError:
         return ""
 
