@@ -8,7 +8,8 @@ own; timed by the client that waits for the answer (`Prefer: wait`).
 
 The same job with the same ops then runs as stock Dagster runs it: launched through the GraphQL of
 dagster-webserver without the queue (which adds up to 5 s), default run launcher (a process per run), in-process
-executor, dagster-postgres storage on the same server. That is timed from the launch to the stored answer, without any gateway, and is slow: few repetitions.
+executor, dagster-postgres storage on the same server. That is timed from the launch to the stored answer,
+without any gateway, and is slow: few repetitions.
 """
 
 import argparse
