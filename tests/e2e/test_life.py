@@ -10,20 +10,15 @@ from tests.e2e.platform import Platform
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_down_leaves_no_process_and_up_finds_everything_again(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    platform.start()
+def test_down_leaves_no_process_and_up_finds_everything_again(platform: Platform) -> None:
     first = platform.ask("/whoami", conversation="life")
+
     platform.stop()
     assert platform.pids() == []
 
     platform.start()
-    try:
-        assert platform.message(first["message_id"])["status"] == "answered"
-        assert platform.ask("/whoami", conversation="life")["status"] == "answered"
-    finally:
-        platform.stop()
-    assert platform.pids() == []
+    assert platform.message(first["message_id"])["replies"] == first["replies"]
+    assert platform.ask("/whoami", conversation="life")["status"] == "answered"
 
 
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
