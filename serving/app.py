@@ -121,17 +121,17 @@ class Watch:
         return False
 
     def _probe(self) -> None:
+        began = time.monotonic()
         try:
-            began = time.monotonic()
             hello = ChatRequest(messages=(ChatMessage(role="user", content="Hello"),), max_tokens=1)
             list(self._models.stream(hello, timeout_s=self._config.serving.request_timeout_s))
             self._models.embed(["Hello"])
+            name = self._models.describe().name
         except RunbellError as error:
             self._sign.problem(str(error))
             self._probe_at = time.monotonic() + LOOK_S
             return
-        about = {"pid": os.getpid(), "model": self._models.describe().name, "probe_s": time.monotonic() - began}
-        self._sign.ready(about)
+        self._sign.ready({"pid": os.getpid(), "model": name, "probe_s": time.monotonic() - began})
         self._probe_at = time.monotonic() + PROBE_S
 
 

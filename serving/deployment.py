@@ -22,7 +22,7 @@ from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failu
 WAITING_PER_SLOT = 8
 MAX_TEXTS = 4096
 BATCH = 32
-RELOAD_S = 2.0
+RELOAD_S = 3.0
 
 T = TypeVar("T")
 
@@ -32,28 +32,28 @@ class Loaded(Generic[T]):
 
     def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
-        self._lock = asyncio.Lock()
-        self._problem = Misconfigured("No model is loaded.")
-        self._tried_at = 0.0
+        self._problem = "No model is loaded."
+        self._next_at = 0.0
+        self._reload: asyncio.Task[None] | None = None
         self.model: T | None = None
         self._try()
 
     def _try(self) -> None:
-        self._tried_at = time.monotonic()
+        began = time.monotonic()
         try:
             self.model = self._load()
         except Misconfigured as error:
-            self._problem = error
+            self._problem = str(error)
+        now = time.monotonic()
+        self._next_at = now + max(RELOAD_S, 20 * (now - began))  # checking a large file takes its time
 
-    async def get(self) -> T:
-        """Return the model, or raise `Misconfigured`; tries again, but not more often than each 2 s."""
-        if self.model is None:
-            async with self._lock:
-                if self.model is None and time.monotonic() - self._tried_at > RELOAD_S:
-                    await asyncio.to_thread(self._try)
-        if self.model is None:
-            raise Misconfigured(str(self._problem))
-        return self.model
+    def get(self) -> T:
+        """Return the model, or raise `Misconfigured` at once; now and then, loading is tried again meanwhile."""
+        if self.model is not None:
+            return self.model
+        if time.monotonic() >= self._next_at and (self._reload is None or self._reload.done()):
+            self._reload = asyncio.create_task(asyncio.to_thread(self._try))
+        raise Misconfigured(self._problem)
 
 
 class Chat:
@@ -90,8 +90,7 @@ class Chat:
         chunks: AsyncGenerator[ChatChunk] | None = None
         self._inside += 1
         try:
-            engine = await asyncio.wait_for(self._engine.get(), timeout_s)
-            chunks = engine.stream(request)
+            chunks = self._engine.get().stream(request)
             # Step by step: a time-out around the whole would strike while the caller holds the chunk.
             while True:
                 yield await asyncio.wait_for(anext(chunks), max(deadline - time.monotonic(), 0))
@@ -107,14 +106,14 @@ class Chat:
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | Failure:
         """Return how much of the context these messages take."""
         try:
-            return await (await self._engine.get()).count_tokens(messages)
+            return await self._engine.get().count_tokens(messages)
         except RunbellError as error:
             return to_failure(error)
 
     async def describe(self) -> ModelInfo | Failure:
         """Tell what is loaded, or why nothing is."""
         try:
-            return (await self._engine.get()).describe()
+            return self._engine.get().describe()
         except RunbellError as error:
             return to_failure(error)
 
@@ -141,7 +140,7 @@ class Embedder:
         self._model = Loaded(lambda: engines.load_embedder(config.embedder, Path(home)))
 
         async def together(texts: list[str]) -> list[Embedding]:
-            return await asyncio.to_thread((await self._model.get()).embed, texts)
+            return await asyncio.to_thread(self._model.get().embed, texts)
 
         self._embed: Any = serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.001)(together)
 
@@ -154,7 +153,7 @@ class Embedder:
         self._inside += len(texts)
         try:
             with telemetry.span("model.embed", traceparent=traceparent, model=self._name, texts=len(texts)):
-                await self._model.get()
+                self._model.get()
                 together = asyncio.gather(*(self._embed(text) for text in texts))
                 return await asyncio.wait_for(together, timeout_s)
         except RunbellError as error:
@@ -167,7 +166,7 @@ class Embedder:
     async def unknown_share(self, texts: Sequence[str]) -> list[float] | Failure:
         """Return per text the share of unknown tokens."""
         try:
-            return (await self._model.get()).unknown_share(texts)
+            return self._model.get().unknown_share(texts)
         except RunbellError as error:
             return to_failure(error)
 

@@ -141,6 +141,11 @@ class ServedModels:
     def wait_ready(self, timeout_s: float = 90) -> None:
         wait_for(self.ready_file.exists, timeout_s, f"the models to answer; {self.log()[-2000:]}")
 
+    def problem(self) -> str:
+        with contextlib.suppress(FileNotFoundError):  # it comes and goes
+            return self.problem_file.read_text()
+        return ""
+
     def log(self) -> str:
         return (self.home / "serving.log").read_text()
 

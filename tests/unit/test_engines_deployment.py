@@ -75,13 +75,15 @@ async def test_the_generation_is_a_span_of_the_callers_trace(chat: Chat):
     assert span.attributes["tokens_out"] == 1
 
 
-async def test_a_missing_model_is_told_and_loaded_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(deployment, "RELOAD_S", 0)
+async def test_a_missing_model_is_told_and_loaded_when_it_is_there(tmp_path: Path):
     chat = Chat(Serving(engine="tests.scripted_engine", slots=1), str(tmp_path))
     before = await collect(chat)
     chat.check_health()
     (tmp_path / "there").touch()
 
+    chat._engine._next_at = 0.0
+    await chat.describe()
+    await chat._engine._reload
     after = await chat.describe()
 
     assert [(item.kind, "Run: touch" in item.message) for item in before] == [("Misconfigured", True)]
