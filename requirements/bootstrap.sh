@@ -21,6 +21,11 @@ if ! new_enough "$python"; then
 fi
 
 locked="--quiet --require-hashes --requirement $here/uv.txt"
+# An environment that works is kept: others may be running from it.
+if [ -x "$venv/bin/uv" ] && new_enough "$venv/bin/python"; then
+  # shellcheck disable=SC2086
+  exec "$venv/bin/uv" pip install --python "$venv/bin/python" $locked
+fi
 if "$python" -c 'import ensurepip' 2>/dev/null; then
   "$python" -m venv --clear "$venv"
 elif "$python" -m pip --version >/dev/null 2>&1; then
