@@ -64,6 +64,7 @@ from dagster._core.storage.compute_log_manager import (
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.server import LoadedRepositories
@@ -119,6 +120,8 @@ __all__ = [
     "ResumeRunContext",
     "RetryMode",
     "RunLauncher",
+    "RunTagsTable",
+    "RunsTable",
     "StepDependencyConfig",
     "StepExecutionContext",
     "WorkerStatus",

@@ -13,6 +13,7 @@ from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleStorage
 from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy.exc import IntegrityError
 
 from integrations.database.engine import driver_url
 from orchestration.warm.commits import GroupCommit, Row
@@ -20,7 +21,10 @@ from orchestration.warm.internals import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
     ConfigurableClassData,
+    DagsterRunAlreadyExists,
     EventLogEntry,
+    RunsTable,
+    RunTagsTable,
 )
 from orchestration.warm.interrupt import shielded
 from orchestration.warm.writing import Outputs, Writer
@@ -83,6 +87,18 @@ class WarmRunStorage(PostgresRunStorage):
         """Tell whether the snapshot is stored; snapshots are never removed."""
         ask = super().has_execution_plan_snapshot
         return self._once("plan", execution_plan_snapshot_id, lambda: ask(execution_plan_snapshot_id))
+
+    def _core_add_run(self, col_values: dict[str, Any], tags: Mapping[str, str]) -> None:
+        # Dagster commits the run first and its tags then: a crash between leaves a run without tags.
+        try:
+            with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+                connection.execute(RunsTable.insert().values(**col_values))
+                if tags:
+                    run_id = col_values["run_id"]
+                    rows = [{"run_id": run_id, "key": key, "value": value} for key, value in tags.items()]
+                    connection.execute(RunTagsTable.insert(), rows)
+        except IntegrityError as error:
+            raise DagsterRunAlreadyExists from error
 
     def _once(self, kind: str, name: str, ask: Callable[[], object]) -> bool:
         if not self._known.get((kind, name)):

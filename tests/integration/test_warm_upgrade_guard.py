@@ -214,6 +214,7 @@ def test_the_event_storage_is_asked_by_the_names_that_we_override() -> None:
             "has_backfill_id_column",
             "has_job_snapshot",
             "has_execution_plan_snapshot",
+            "_core_add_run",
         ):
             assert callable(getattr(PostgresRunStorage, name))
 
