@@ -40,8 +40,6 @@ lock: $(VENV)/.uv
 	cd requirements && for name in uv runtime dev; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
-	@# uv rewrites uv.txt even where nothing changed, which must not make the whole environment anew.
-	@touch $(VENV)/.uv
 	@touch $(VENV)/.uv  # or the new date of uv.txt would clear the whole environment next time
 
 $(VENV)/.uv: requirements/uv.txt requirements/bootstrap.sh
