@@ -67,6 +67,8 @@ def _verdict(case: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _body(given: Given) -> bytes:
     body = given.get("body", "")
+    if isinstance(body, bytes):
+        return body
     return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else json.dumps(body).encode()
 
 
