@@ -27,7 +27,7 @@ STATES = {
     "neutral": "",
 }
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
-_NUMBER = re.compile(r"[#＃(（]?\s*([0-9]{1,2})\s*[.)）。]?")
+_NUMBER = re.compile(r"[#＃(（]?\s*([0-9０-９]{1,2})\s*[.)）。．]?")
 _FENCED = re.compile(r"^(?:```|~~~).*$\n?", re.MULTILINE)
 _MARKS = (
     (re.compile(r"!?\[([^\]\n]+)\]\((\S+?)\)"), r"\1 (\2)"),
