@@ -23,6 +23,7 @@ from integrations.errors import (
     Unauthorized,
     Unavailable,
 )
+from integrations.security.tokens import FILE as TOKEN_FILE
 from integrations.security.tokens import read_token
 
 NOT_UP = "Runbell is not up. Start it with: make up (or runbell up)."
@@ -56,6 +57,8 @@ class Client:
     def __init__(
         self, url: str, home: Path, *, sleep: Callable[[float], None] = time.sleep, now: Callable[[], float] = time.time
     ) -> None:
+        if not (home / TOKEN_FILE).exists():
+            raise NotUp
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {read_token(home)}"},
