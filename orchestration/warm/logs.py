@@ -54,9 +54,9 @@ class Capture:
         """Take bytes; they reach the database soon."""
         with self._lock:
             room = STREAM_BYTES - self._sizes[stream]
-            self._sizes[stream] += len(data)
-            if room <= 0:
+            if room < 0:
                 return
+            self._sizes[stream] += len(data)
             if len(data) > room:
                 data = data[:room] + b"\n[the rest was cut]\n"
             self._buffers[stream] += data

@@ -20,7 +20,7 @@ def test_a_typed_command_is_routed_executed_and_answered_by_one_worker(warm: War
     run = warm.instance.get_run_by_id(view.run_id or "")
     assert run is not None
     assert run.tags["runbell/message"] == view.message_id
-    assert run.tags["runbell/trigger"] == "rest"
+    assert run.tags["runbell/trigger"] == "message"
     assert None not in (view.receipt.claimed_at, view.receipt.started_at, view.receipt.replied_at)
 
 
