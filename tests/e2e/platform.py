@@ -94,8 +94,16 @@ class Platform:
             check=False,
         )
 
+    def keep_models(self) -> None:
+        """Take the starter models from RUNBELL_TEST_MODELS, where they are kept between runs of the tests."""
+        kept = os.environ.get("RUNBELL_TEST_MODELS")
+        if kept and not (self.home / "models").exists():
+            self.home.mkdir(mode=0o700, exist_ok=True)
+            (self.home / "models").symlink_to(kept)
+
     def start(self) -> float:
         """Bring everything up and return the seconds it took."""
+        self.keep_models()
         began = time.monotonic()
         ended = self.cli("up", timeout=420)
         assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{self.logs()}"
