@@ -1,7 +1,9 @@
 """Channels: one file (or folder) per network, found by its place here; nobody else has to know a new one.
 
 A module of this package offers `connect(settings) -> Iterable[Channel]`, which returns nothing where its network
-is not set up and raises Misconfigured where a secret is blank. It translates and nothing else:
+is not set up and raises Misconfigured where a secret is blank, so that this channel alone does not start. The class
+has its `name` and `capabilities` as class attributes, so that `table` can write docs/channels.md without settings
+(`python -m integrations.channels.table --write`). A channel translates and nothing else:
 
 - in: prove who speaks on the raw bytes (`NETWORK/verify.py`, pure), read them into InboundMessage (text, edit,
   delete, action, form; files through `integrations.files.FileStore`), and await `receive`, which returns once the
@@ -17,6 +19,7 @@ is not set up and raises Misconfigured where a secret is blank. It translates an
 """
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +31,7 @@ from integrations.errors import Misconfigured
 from integrations.messages import Delivery, InboundMessage, OutboundMessage
 from integrations.settings import Settings
 
+logger = logging.getLogger(__name__)
 __all__ = [
     "Accepted",
     "Answer",
@@ -45,6 +49,7 @@ __all__ = [
     "Stream",
     "Streaming",
     "discover",
+    "refusals",
 ]
 
 
@@ -203,15 +208,36 @@ class Module(Protocol):
 
 
 def discover(settings: Settings) -> dict[str, Channel]:
-    """Return all channels that are set up, by name; raise Misconfigured for two of one name."""
-    channels: dict[str, Channel] = {}
+    """Return all channels that are set up, by name; raise Misconfigured for two of one name.
+
+    One that must not start, for a blank secret say, is left out, and the log says why (`refusals` too).
+    """
+    found, refused = _find(settings)
+    for name, why in refused.items():
+        logger.error("channel refused: %s", why, extra={"channel": name})
+    return found
+
+
+def refusals(settings: Settings) -> dict[str, str]:
+    """Return why channels that are set up do not start, by the name of their module."""
+    return _find(settings)[1]
+
+
+def _find(settings: Settings) -> tuple[dict[str, Channel], dict[str, str]]:
+    found: dict[str, Channel] = {}
+    refused: dict[str, str] = {}
     for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for channel in getattr(module, "connect", _none)(settings):
-            if channel.name in channels:
+        connect = getattr(importlib.import_module(f"{__name__}.{info.name}"), "connect", _none)
+        try:
+            channels = list(connect(settings))
+        except Misconfigured as error:
+            refused[info.name] = str(error)
+            continue
+        for channel in channels:
+            if channel.name in found:
                 raise Misconfigured(f"Two channels are called {channel.name}: rename one.")
-            channels[channel.name] = channel
-    return channels
+            found[channel.name] = channel
+    return found, refused
 
 
 def _none(_: Settings) -> Iterable[Channel]:

@@ -155,7 +155,8 @@ def _blank(connection: sa.Connection, message_ids: list[str]) -> None:
     for statement in (
         'update runbell.inbox set body = body - \'args\' || \'{"text": "", "attachments": []}\''
         " where id = any(cast(:ids as uuid[])) and state in ('answered', 'failed', 'dead')",
-        'update runbell.outbox set body = body || \'{"text": "", "attachments": [], "choices": []}\''
+        "update runbell.outbox set body = body - 'card' - 'form'"
+        ' || \'{"text": "", "attachments": [], "choices": []}\''
         " where message_id = any(cast(:ids as uuid[])) and state not in ('queued', 'sending')",
         "delete from runbell.progress where message_id = any(cast(:ids as uuid[]))",
         # What ops handed to each other holds the text, too; a run that goes on still needs it.
