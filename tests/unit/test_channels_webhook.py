@@ -1,19 +1,21 @@
 """The signed webhook: which deliveries are authentic, and what an event says. Vectors: the standard's own."""
 
 import base64
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from integrations.channels import Accepted, Call, discover
-from integrations.channels.webhook import SignedWebhook, Source
-from integrations.channels.webhook.events import parse
+from integrations.channels import Accepted, Answer, Call, discover
+from integrations.channels.webhook import SignedWebhook, Source, open_source
+from integrations.channels.webhook.events import parse, translate
 from integrations.channels.webhook.verify import StandardSignature
 from integrations.errors import InvalidInput, Misconfigured, NotFound, Unauthorized
 from integrations.messages import InboundMessage
-from integrations.settings import Settings
+from integrations.settings import Settings, WebhookFields
+from integrations.settings import Webhook as WebhookSource
 
 KEY = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
@@ -181,3 +183,104 @@ def test_an_authentic_body_that_says_nothing_usable_is_invalid(body: bytes) -> N
 
 async def unreachable(message: InboundMessage) -> Accepted:
     raise AssertionError(f"nothing may be received, least of all {message}")
+
+
+FIELDS = WebhookFields(
+    when={"event": ["deploy", "rollback"]},
+    command="{event}",
+    args={"version": "{release.tag}", "days": "{days}", "who": "{user.name} <{user.id}>", "gone": "{no.such.path}"},
+    conversation="{release.repository}",
+    account_name="{user.name}",
+    event_id="{id}",
+)
+DEPLOY = {
+    "event": "deploy",
+    "id": 77,
+    "days": 3,
+    "release": {"tag": "v1", "repository": "shop"},
+    "user": {"name": "小明", "id": [1]},
+}
+
+
+def test_any_json_becomes_a_command_by_the_table() -> None:
+    event = translate(json.dumps(DEPLOY).encode(), FIELDS)
+
+    assert event is not None
+    assert (event.command, event.conversation, event.account_name) == ("deploy", "shop", "小明")
+    assert event.args == {"version": "v1", "days": 3, "who": "小明 <[1]>"}
+    assert event.event_id == "77"
+
+
+def test_events_that_do_not_count_are_ignored() -> None:
+    assert translate(b'{"event": "ping"}', FIELDS) is None
+    assert translate(b'{"other": 1}', FIELDS) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{items.1.title}", "b"),
+        ("{items.9.title}|{items.x}|", "||"),
+        ("{title!r}|{title:>9}|{title.__class__}|{0}|", "||||"),
+        ("{title} {{title}} { title }", "t {t} { title }"),
+    ],
+)
+def test_templates_name_values_and_evaluate_nothing(template: str, text: str) -> None:
+    body = json.dumps({"title": "t", "items": [{"title": "a"}, {"title": "b"}]}).encode()
+
+    event = translate(body, WebhookFields(text=template, command="x"))
+
+    assert event is not None
+    assert event.text == text
+
+
+async def simple(body: bytes, signature: str, channel: SignedWebhook) -> tuple[list[InboundMessage], Answer]:
+    received: list[InboundMessage] = []
+
+    async def receive(message: InboundMessage) -> Accepted:
+        received.append(message)
+        return Accepted("m1")
+
+    answer = await channel.accept(Call({"source": "deploys"}, {}, {"x-signature": signature}, body), receive)
+    return received, answer
+
+
+def deploys(fields: WebhookFields | None = None, secret: str = "geheim") -> SignedWebhook:
+    source = WebhookSource(secret=secret, kind="simple", fields=fields)
+    return SignedWebhook({"deploys": open_source("deploys", source)}, now=at)
+
+
+def signed(body: bytes, secret: bytes = b"geheim") -> str:
+    return base64.b64encode(hmac.digest(secret, body, "sha256")).decode()
+
+
+async def test_a_simple_webhook_is_heard_and_the_same_body_is_the_same_event() -> None:
+    channel, body = deploys(), b'{"text": "hi"}'
+
+    (first,), _ = await simple(body, signed(body), channel)
+    (second,), _ = await simple(body, signed(body), channel)
+    (third,), _ = await simple(b'{"text":"hi"}', signed(b'{"text":"hi"}'), channel)
+
+    assert first.event_id == second.event_id != third.event_id
+    assert first.event_id.startswith("deploys:")
+
+
+async def test_an_event_of_the_table_carries_its_own_id_and_an_ignored_one_is_acknowledged() -> None:
+    body, ping = json.dumps(DEPLOY).encode(), b'{"event": "ping"}'
+
+    (message,), _ = await simple(body, signed(body), deploys(FIELDS))
+    received, answer = await simple(ping, signed(ping), deploys(FIELDS))
+
+    assert (message.event_id, message.command) == ("deploys:77", "deploy")
+    assert (received, answer.status) == ([], 202)
+
+
+@pytest.mark.parametrize("signature", ["", "é", "AAAA", signed(b"other"), signed(b'{"text": "hi"}', b"wrong")])
+async def test_a_simple_webhook_with_another_signature_is_refused(signature: str) -> None:
+    with pytest.raises(Unauthorized):
+        await simple(b'{"text": "hi"}', signature, deploys())
+
+
+async def test_a_simple_source_with_a_blank_secret_stays_shut() -> None:
+    with pytest.raises(Unauthorized, match="no secret"):
+        await simple(b'{"text": "hi"}', signed(b'{"text": "hi"}', b""), deploys(secret=" "))
