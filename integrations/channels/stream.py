@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from integrations.channels import Channel, Editing, Stream
+from integrations.channels import Stream
 from integrations.errors import Rejected, RunbellError, TemporaryError
 from integrations.messages import Delivery, OutboundMessage
 
@@ -18,8 +18,20 @@ logger = logging.getLogger(__name__)
 MARK = " ▌"
 
 
-class _Editable(Channel, Editing, Protocol):
+class _Editable(Protocol):
     """A channel that can change what it sent."""
+
+    async def send(self, message: OutboundMessage) -> Delivery: ...
+
+    async def edit(self, platform_id: str, message: OutboundMessage) -> Delivery: ...
+
+
+class _Native(Protocol):
+    """A channel with a stream of its own."""
+
+    async def send(self, message: OutboundMessage) -> Delivery: ...
+
+    async def open_stream(self, message: OutboundMessage) -> Stream: ...
 
 
 class EditedStream:
@@ -43,6 +55,27 @@ class EditedStream:
         if self._platform_id is None:
             return await self._channel.send(message)
         return await self._channel.edit(self._platform_id, message)
+
+
+class OpenedStream:
+    """A stream of the channel's own, opened when the first text is there."""
+
+    def __init__(self, channel: _Native, opening: OutboundMessage) -> None:
+        self._channel = channel
+        self._opening = opening
+        self._stream: Stream | None = None
+
+    async def update(self, text: str) -> None:
+        """Open the stream for the first text, then update it."""
+        if self._stream is None:
+            self._stream = await self._channel.open_stream(self._opening)
+        await self._stream.update(text)
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """End the stream with the final message; a new message where nothing has grown."""
+        if self._stream is None:
+            return await self._channel.send(message)
+        return await self._stream.finish(message)
 
 
 class Throttle:

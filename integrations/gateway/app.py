@@ -67,7 +67,7 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
         """Start what runs beside the requests; at the end store what was taken, then stop."""
         services.hub.start()
         worker = f"gateway-{socket.gethostname()}-{os.getpid()}"
-        deliveries = Deliveries(services.database, services.hub, services.channels, worker)
+        deliveries = Deliveries(services.database, services.hub, services.channels, worker, services.growing)
         intake = asyncio.create_task(services.intake.run(), name="intake")
         others = [asyncio.create_task(deliveries.run(), name="deliveries")]
         others += [
@@ -80,6 +80,7 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
             services.intake.close()
             await asyncio.wait([intake], timeout=DRAIN_SECONDS)
             await _stop([intake, *others])
+            await services.growing.close()
             await asyncio.to_thread(services.hub.close)
             await asyncio.to_thread(flush)
 
@@ -87,7 +88,7 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
 
 
 async def _listen(channel: Channel, services: Services) -> None:
-    await channel.listen(services.intake.receive)
+    await channel.listen(services.arrivals.receive)
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

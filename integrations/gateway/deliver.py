@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 from integrations.channels import Channel
 from integrations.channels.outbound import Outbound
+from integrations.channels.stream import Throttle
 from integrations.database import Database, OutboxItem
 from integrations.errors import PermanentError, RateLimited, TemporaryError
+from integrations.gateway.growing import Growing
 from integrations.gateway.hub import Hub
 from integrations.gateway.metrics import DELIVERIES
 from integrations.messages import Delivery
@@ -30,12 +32,21 @@ LONGEST_PAUSE_SECONDS = 900.0
 class Deliveries:
     """One loop per channel, so that a slow network delays nobody else's answers."""
 
-    def __init__(self, database: Database, hub: Hub, channels: Mapping[str, Channel], worker: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hub: Hub,
+        channels: Mapping[str, Channel],
+        worker: str,
+        growing: Growing | None = None,
+    ) -> None:
         self._outbox = database.outbox
         self._hub = hub
         self._channels = channels
         self._worker = worker
         self._outbound = {name: Outbound(channel) for name, channel in channels.items()}
+        self._growing = growing
+        self._streams: dict[int, Throttle] = {}
         self._recover_at: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -94,14 +105,26 @@ class Deliveries:
             delivery = Delivery(state="unknown", error=f"{type(error).__name__}: {error}")
         await asyncio.to_thread(self._outbox.record, item, delivery, retry_after_s=retry_after_s, counted=counted)
         DELIVERIES.labels(channel.name, delivery.state).inc()
-        if retry_after_s is not None:
+        if retry_after_s is None:
+            self._streams.pop(item.id, None)
+        else:
             asyncio.get_running_loop().call_later(retry_after_s + 0.05, self._hub.outbox[channel.name].set)
 
     async def _send(self, channel: str, item: OutboxItem) -> Delivery:
         message, earlier = item.message.model_copy(update={"key": item.key}), None
         if message.replaces:
             earlier = await asyncio.to_thread(self._outbox.platform_id, message.replaces)
-        return await self._outbound[channel].send(message, earlier=earlier)
+        stream = await self._stream(item)
+        return await self._outbound[channel].send(message, earlier=earlier, stream=stream)
+
+    async def _stream(self, item: OutboxItem) -> Throttle | None:
+        """Return the growing answer that this is the final state of; it is kept until it has arrived."""
+        if self._growing is None or item.message.kind != "reply":
+            return None
+        stream = await self._growing.take(item.message.message_id)
+        if stream is not None:
+            self._streams[item.id] = stream
+        return self._streams.get(item.id)
 
 
 def _pause(attempts: int, asked: float) -> float:

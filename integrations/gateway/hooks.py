@@ -33,7 +33,7 @@ def _endpoint(services: Services, channel: Hooked, hook: Hook) -> Callable[[Requ
         body = await request.body()
         call = Call(request.path_params, request.query_params, headers, body, request.method, hook.path)
         try:
-            answer = await channel.accept(call, services.intake.receive)
+            answer = await channel.accept(call, services.arrivals.receive)
         except RunbellError as error:
             return _refuse(request, services, error)
         return _respond(answer)

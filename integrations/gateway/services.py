@@ -11,6 +11,8 @@ from fastapi import Depends, Request
 from integrations.channels import Channel, discover
 from integrations.database import Database
 from integrations.database.figures import Figures
+from integrations.gateway.arrivals import Arrivals
+from integrations.gateway.growing import Growing
 from integrations.gateway.hub import Hub
 from integrations.gateway.intake import Intake
 from integrations.gateway.limits import Limits
@@ -57,6 +59,8 @@ class Services:
     limits: Limits
     intake: Intake
     hub: Hub
+    growing: Growing
+    arrivals: Arrivals
     owner: Owner
     channels: Mapping[str, Channel]
 
@@ -64,16 +68,21 @@ class Services:
 def build(settings: Settings, database: Database) -> Services:
     """Build them; raises Misconfigured, above all without a bearer token."""
     limits = Limits(settings.gateway.requests_per_minute)
+    intake = Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation)
+    hub, channels = Hub(database), discover(settings)
+    growing = Growing(database, hub)
     return Services(
         settings=settings,
         database=database,
         figures=Figures(database.engine),
         keys=Keys(settings.state, time.time),
         limits=limits,
-        intake=Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation),
-        hub=Hub(database),
+        intake=intake,
+        hub=hub,
+        growing=growing,
+        arrivals=Arrivals(database, intake, growing, channels),
         owner=Owner(database, settings.tenant),
-        channels=discover(settings),
+        channels=channels,
     )
 
 
