@@ -71,6 +71,9 @@ class WarmRunStorage(PostgresRunStorage):
         """Build from dagster.yaml."""
         return cls(_psycopg2(config_value), inst_data=inst_data)
 
+    def optimize_for_webserver(self, *_: object, **__: object) -> None:
+        """Keep the shared pool: Dagster's own for the webserver breaks when the database is restarted."""
+
     def has_run_stats_index_cols(self) -> bool:
         """Tell whether the schema has these columns."""
         return self._once("schema", "run_stats", super().has_run_stats_index_cols)
@@ -126,6 +129,9 @@ class WarmEventLogStorage(PostgresEventLogStorage):
     ) -> "WarmEventLogStorage":
         """Build from dagster.yaml."""
         return cls(_psycopg2(config_value), inst_data=inst_data)
+
+    def optimize_for_webserver(self, *_: object, **__: object) -> None:
+        """Keep the shared pool: Dagster's own for the webserver breaks when the database is restarted."""
 
     @property
     def engine(self) -> sa.Engine:
@@ -199,6 +205,9 @@ class WarmScheduleStorage(PostgresScheduleStorage):
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
+
+    def optimize_for_webserver(self, *_: object, **__: object) -> None:
+        """Keep the shared pool: Dagster's own for the webserver breaks when the database is restarted."""
 
     @classmethod
     def from_config_value(
