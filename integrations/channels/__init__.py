@@ -14,7 +14,8 @@ has its `name` and `capabilities` as class attributes, so that `table` can write
   `message.key` is for the platform's idempotency. Errors are translated: RateLimited with the platform's pause,
   Unavailable where nothing arrived for sure, Rejected for good; a time-out after the bytes went out is
   `Delivery("unknown")`.
-- what a button or a form carries to the network and back is sealed by `buttons.Buttons`.
+- what a button or a form carries to the network and back is sealed by `buttons.Buttons`; addresses that messages
+  bring, files above all, are called through `addresses` only.
 - more where the network has it: `edit` (Editing), `open_stream` (Streaming), `link` (Linked), `hooks` (Hooked).
 """
 
