@@ -113,7 +113,7 @@ class Simulator:
         self.calls: list[Recorded] = []
         self.limits: dict[str, Limit] = {}
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
         self._runner: web.AppRunner | None = None
@@ -215,25 +215,24 @@ class Simulator:
         """Accept a socket, which `cut` will know."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        self._sockets.add(socket)
+        self._sockets[socket] = request.transport
         self.changed()
         return socket
 
     @property
     def sockets(self) -> Sequence[web.WebSocketResponse]:
         """The sockets that are open."""
-        self._sockets = {socket for socket in self._sockets if not socket.closed}
+        self._sockets = {socket: transport for socket, transport in self._sockets.items() if not socket.closed}
         return list(self._sockets)
 
     async def cut(self) -> int:
         """Break all sockets without a word; returns how many there were."""
-        open_ones = self.sockets
-        for socket in open_ones:
-            transport = socket.get_extra_info("transport")
+        count = len(self.sockets)
+        for transport in self._sockets.values():
             if transport is not None:
                 transport.abort()
         self._sockets.clear()
-        return len(open_ones)
+        return count
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
