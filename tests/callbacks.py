@@ -41,6 +41,8 @@ class Connection:
         except RunbellError as error:
             status = 401 if isinstance(error, Unauthorized) else 503 if isinstance(error, TemporaryError) else 400
             return web.json_response({"title": str(error)}, status=status)
+        if answer.content is None:
+            return web.Response(status=answer.status)
         if isinstance(answer.content, str):
             return web.Response(status=answer.status, text=answer.content)
         return web.json_response(answer.content, status=answer.status)
