@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from integrations.channels import Stream
-from integrations.errors import Rejected, RunbellError, TemporaryError
+from integrations.errors import RateLimited, Rejected, RunbellError, TemporaryError
 from integrations.messages import Delivery, OutboundMessage
 
 logger = logging.getLogger(__name__)
 MARK = " ▌"
+LONGEST_WAIT_SECONDS = 20.0
 
 
 class _Editable(Protocol):
@@ -99,6 +100,7 @@ class Throttle:
         self._shown = ""
         self._next_at = 0.0
         self._broken = False
+        self._pausing = False
         self._task: asyncio.Task[None] | None = None
 
     def put(self, text: str) -> None:
@@ -111,6 +113,8 @@ class Throttle:
         """Stop updating, then show the final state; raises as the channel's `send` does."""
         await self.stop()
         pause = self._next_at - self._now()
+        if pause > LONGEST_WAIT_SECONDS:
+            raise RateLimited("The network's own limit is reached; this waits its turn.", after=pause)
         if pause > 0:
             await self._sleep(pause)
         return await self._stream.finish(message)
@@ -119,13 +123,17 @@ class Throttle:
         """Let the update that is on its way end, and begin none."""
         self._broken = True
         if self._task is not None:
+            if self._pausing:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while self._text != self._shown and not self._broken:
             pause = self._next_at - self._now()
             if pause > 0:
+                self._pausing = True
                 await self._sleep(pause)
+                self._pausing = False
                 continue
             await self._show(self._text)
 

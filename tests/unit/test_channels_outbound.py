@@ -356,6 +356,21 @@ async def test_the_end_is_tried_again_where_it_fails() -> None:
     assert channel.shown[-1] == ("p1", "the end")
 
 
+async def test_a_long_pause_before_the_end_is_left_to_the_outbox() -> None:
+    time, channel = 1000.0, Scripted(Capabilities(edit=True), Delivery(state="sent"), RateLimited("slow", after=90))
+    throttle = Throttle(EditedStream(channel, saying("")), 0.0, now=lambda: time)
+    for text in ("a", "b"):
+        throttle.put(text)
+        await asyncio.sleep(0.01)
+
+    with pytest.raises(RateLimited) as limited:
+        await asyncio.wait_for(throttle.finish(saying("the end")), 1)
+    time += limited.value.after
+    await throttle.finish(saying("the end"))
+
+    assert channel.shown[-1] == ("p1", "the end")
+
+
 # Buttons
 
 
