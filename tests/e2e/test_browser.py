@@ -25,7 +25,7 @@ def link(platform: Platform) -> str:
 def test_a_question_streams_its_answer_and_leads_to_its_run(
     platform: Platform, new_page: Callable[..., Page], shots: Path
 ) -> None:
-    page = new_page(viewport={"width": 1180, "height": 1240})
+    page = new_page(viewport={"width": 1180, "height": 1460})
     chat = Chat(page, timeout_ms=120_000).open(link(platform))
     turn = chat.say("What is the capital of France?")
     assert chat.wait_token()
@@ -39,7 +39,9 @@ def test_a_question_streams_its_answer_and_leads_to_its_run(
     page.wait_for_function("[...document.images].every(image => image.complete)")
     page.screenshot(path=shots / "chat.png")
 
+    page.set_viewport_size({"width": 1180, "height": 900})
     page.goto(run)
+    page.get_by_role("button", name="gantt_flat").click(timeout=60_000)
     for op in ("receive", "recall", "think", "reply", "remember"):
         expect(page.get_by_text(op, exact=True).first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=60_000)
@@ -49,7 +51,7 @@ def test_a_question_streams_its_answer_and_leads_to_its_run(
 
 def test_a_reload_in_the_middle_of_an_answer_shows_it_once(platform: Platform, new_page: Callable[..., Page]) -> None:
     chat = Chat(new_page(), timeout_ms=120_000).open(link(platform))
-    chat.say("Write three sentences about bells.")
+    chat.say("Tell me in two sentences what a bell is.")
     chat.wait_token()
 
     chat.page.reload()
