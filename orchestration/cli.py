@@ -61,13 +61,17 @@ def status(*, as_json: AsJson = False) -> None:
     import time
 
     from orchestration.supervise.status import status as look
+    from orchestration.terminal.lifecycle import links
     from orchestration.terminal.reports import show_status
 
-    found = look(_settings()[1], time.time())
+    settings, home = _settings()
+    found = look(home, time.time())
     if as_json:
         _print({**asdict(found), "well": found.well})
     else:
         show_status(found)
+        if any(row.name == "gateway" and row.healthy for row in found.rows):
+            links(settings, home)
     raise typer.Exit(0 if found.well else FAILED)
 
 

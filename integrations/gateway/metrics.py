@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -109,22 +110,32 @@ def _queues(depths: dict[str, list[Depth]]) -> Iterator[Metric]:
 
 
 def processes(folder: Path) -> Iterator[Metric]:
-    """Yield whether each process that the supervisor started here lives, and its memory."""
+    """Yield whether each process that the supervisor keeps lives, its memory, and how often it was restarted.
+
+    What is kept stands in `state.json` (orchestration/supervise/board.py); without a supervisor nothing is told.
+    """
     up = GaugeMetricFamily("runbell_process_up", "Whether the process lives", labels=["process"])
     memory = GaugeMetricFamily("runbell_process_memory_bytes", "Resident memory", labels=["process"])
-    for path in sorted(folder.glob("*.pid")):
-        process = _process(path)
-        up.add_metric([path.stem], 0 if process is None else 1)
-        if process is not None:
-            memory.add_metric([path.stem], process)
-    yield up
-    yield memory
+    restarts = GaugeMetricFamily("runbell_process_restarts", "Restarts since the start", labels=["process"])
+    for row in _kept(folder / "state.json"):
+        size = _memory(row.get("pid"))
+        up.add_metric([row["name"]], 0 if size is None else 1)
+        restarts.add_metric([row["name"]], row.get("restarts") or 0)
+        if size is not None:
+            memory.add_metric([row["name"]], size)
+    yield from (up, memory, restarts)
 
 
-def _process(path: Path) -> int | None:
+def _kept(path: Path) -> list[dict[str, Any]]:
     try:
-        pid = json.loads(path.read_text())
-        number = int(pid["pid"] if isinstance(pid, dict) else pid)
-        return psutil.Process(number).memory_info().rss
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return None  # Gone, or no file of the supervisor's: reported as not up.
+        rows: dict[str, dict[str, Any]] = json.loads(path.read_text())["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # Run by something else than our supervisor: that tells about its processes itself.
+    return [row for row in rows.values() if row.get("kind") == "process"]
+
+
+def _memory(pid: int | None) -> int | None:
+    try:
+        return psutil.Process(pid).memory_info().rss if pid else None
+    except psutil.Error:
+        return None

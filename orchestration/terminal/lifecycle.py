@@ -26,7 +26,7 @@ def start(settings: Settings, home: Home) -> int:
     if outcome.kind == "failed":
         return 1
     print("Runbell is already up." if outcome.kind == "already" else f"Runbell is up after {outcome.seconds:.1f} s.")
-    _links(settings, home)
+    links(settings, home)
     return 0
 
 
@@ -57,7 +57,8 @@ def stop(home: Home) -> int:
     return 1 if problems else 0
 
 
-def _links(settings: Settings, home: Home) -> None:
+def links(settings: Settings, home: Home) -> None:
+    """Print where to go; each call makes a new sign-in link for the chat page."""
     try:
         with Client(settings.gateway_url, home.path) as client:
             print(f"  Chat        {client.session_link()}   (this link works once)")
@@ -76,7 +77,7 @@ def _tell(settings: Settings, home: Home) -> None:
             continue
         screen.show(board)
         if board.phase == "ready":
-            _links(settings, home)
+            links(settings, home)
             return
 
 

@@ -195,3 +195,19 @@ def test_stdout_and_logs_are_shown(platform: Platform) -> None:
         for key in keys
     ]
     assert any("lingering" in (text or "") for text in captured)
+
+
+def test_metrics_tell_of_messages_processes_and_models(platform: Platform) -> None:
+    platform.ask("What is the capital of Norway?", conversation="metrics")
+
+    text = httpx.get(f"{platform.url}/metrics", headers={"authorization": f"Bearer {platform.token}"}, timeout=30).text
+
+    for sample in ('runbell_process_up{process="workers"} 1.0', "runbell_inbox_depth", 'model="smollm2-135m"'):
+        assert sample in text, sample
+
+
+def test_status_prints_a_new_link_to_the_page(platform: Platform) -> None:
+    shown = platform.cli("status")
+
+    assert shown.returncode == 0, shown.stdout
+    assert f"{platform.url}/?key=" in shown.stdout
