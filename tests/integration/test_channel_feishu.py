@@ -245,3 +245,27 @@ async def test_an_unsigned_challenge_opens_no_hole(connection: Connection, feish
     assert (wrong.status_code, unsigned.status_code) == (401, 401)
     assert disguised.json() == {"challenge": ""}
     assert connection.received == []
+
+
+async def test_the_long_connection_needs_no_address_and_comes_back(
+    feishu: SimulatedFeishu, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.02)
+    create_token(tmp_path)
+    section = feishu.settings().model_copy(update={"mode": "socket"})
+    channel = next(iter(connect(Settings(home=tmp_path, channels=Channels(feishu=section)))))
+    assert isinstance(channel, Feishu)
+    async with connected(database, channel):
+        for number in range(20):
+            await feishu.until(lambda: feishu.sockets)
+            await feishu.say(str(number))
+            await feishu.cut()
+        await feishu.until(lambda: len(feishu.sent) == 20 and feishu.sockets and channel.link.state == "up")
+        await channel.send(to("oc_dm", "Deploy?", choices=[Choice(label="Yes", text="yes")]))
+        toast = await feishu.press(feishu.sent[-1], "Yes")
+    await channel.aclose()
+
+    assert [text_of(feishu.shown(sent)) for sent in feishu.sent[:20]] == [f"echo: {number}" for number in range(20)]
+    assert toast["toast"]["type"] == "success"
+    assert feishu.called("ping")

@@ -28,9 +28,8 @@ def connect(settings: Settings) -> Iterable[Channel]:
     secret = secrets.resolve(section.app_secret, name="channels.feishu.app_secret")
     api = Api(App((section.app_id or "").strip(), secret, section.domain.rstrip("/")))
     files, buttons = FileStore(settings.state / "files"), Buttons.of(settings)
-    if section.mode == "socket":
-        raise Misconfigured('channels.feishu.mode = "socket" is not there yet: write mode = "http".')
-    return [Feishu(api, files, buttons, events=_events(section), tenant=settings.tenant)]
+    events = _events(section) if section.mode == "http" else None
+    return [Feishu(api, files, buttons, events=events, tenant=settings.tenant)]
 
 
 def _events(section: object) -> FeishuEvents:

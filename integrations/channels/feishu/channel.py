@@ -9,14 +9,16 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from integrations.channels import Answer, Call, Capabilities, Hook, Rate, Receive, Stream
+from integrations.channels import Answer, Call, Capabilities, Hook, Link, Rate, Receive, Stream
 from integrations.channels.buttons import Buttons
 from integrations.channels.degrade import size_text
 from integrations.channels.feishu.api import Api
 from integrations.channels.feishu.cards import MAX_BYTES, build, write
 from integrations.channels.feishu.inbound import File, Pressed, Recalled, Said, conversation_of, read
+from integrations.channels.feishu.socket import SILENCE_SECONDS, converse
 from integrations.channels.feishu.stream import CardStream
 from integrations.channels.feishu.verify import CHALLENGE, FeishuEvents
+from integrations.channels.link import Keeper
 from integrations.errors import Forbidden, InvalidInput, NotFound, Rejected, RunbellError, TemporaryError, Unavailable
 from integrations.files import MAX_BYTES as MAX_FILE
 from integrations.files import FileStore
@@ -29,7 +31,7 @@ MAX_FILES = 20
 
 
 class Feishu:
-    """One app on one of the two domains."""
+    """One app on one of the two domains; without `events` it keeps the long connection."""
 
     name = "feishu"
     repeatable = True
@@ -62,10 +64,20 @@ class Feishu:
         self._buttons = buttons
         self._events = events
         self._tenant = tenant
+        self._keeper = Keeper("feishu", silence_s=SILENCE_SECONDS)
         self._working: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def link(self) -> Link:
+        """How the long connection is."""
+        return self._keeper.link
+
     async def listen(self, receive: Receive) -> None:
-        """Return at once: Feishu calls us."""
+        """Keep the long connection; return at once where Feishu calls us."""
+        if self._events is None:
+            await self._keeper.run(
+                lambda alive: converse(self._api, lambda document: self.handle(document, receive), alive)
+            )
 
     async def aclose(self) -> None:
         """Give the connections back."""

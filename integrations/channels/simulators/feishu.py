@@ -14,7 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
+from aiohttp import web
 
+from integrations.channels.feishu.frames import CONTROL, DATA, Frame, decode, encode
+from integrations.channels.simulators.base import Recorded
 from integrations.channels.simulators.feishu_platform import BOT, FeishuPlatform, Sent
 from integrations.security.envelopes import encrypt
 from integrations.settings import Feishu
@@ -32,6 +35,12 @@ class SimulatedFeishu(FeishuPlatform):
         self.verification_token = os.urandom(16).hex() if token else ""
         self.callback_url = ""
         self.retry_scale = 1.0
+        self.acknowledged: dict[str, Json] = {}
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """Return the platform and its long connection."""
+        socket = [web.post("/callback/ws/endpoint", self._endpoint), web.get("/ws", self._connection)]
+        return [*super().routes(), *socket]
 
     def settings(self) -> Feishu:
         """Return what `[channels.feishu]` must hold to speak to this server."""
@@ -133,7 +142,45 @@ class SimulatedFeishu(FeishuPlatform):
                 return
             await asyncio.sleep(pause * self.retry_scale)
 
+    async def _over_socket(self, document: Mapping[str, Any]) -> tuple[int, Json]:
+        """Push an event over one of the connections, in two parts; returns how it was acknowledged."""
+        payload, message_id = json.dumps(document).encode(), os.urandom(8).hex()
+        middle = len(payload) // 2
+        socket = self.sockets[0]
+        for seq, part in enumerate((payload[:middle], payload[middle:])):
+            headers = {"type": "event", "message_id": message_id, "trace_id": "t", "sum": "2", "seq": str(seq)}
+            await socket.send_bytes(encode(Frame(DATA, 1, headers=headers, payload=part)))
+        try:
+            await self.until(lambda: message_id in self.acknowledged or socket.closed, seconds=3.0)
+        except TimeoutError:
+            return 0, {}
+        answer = self.acknowledged.get(message_id, {"code": 0})
+        return answer["code"], json.loads(base64.b64decode(answer["data"])) if answer.get("data") else {}
+
+    async def _endpoint(self, request: web.Request) -> web.StreamResponse:
+        content = await request.json()
+        await self.meet(request, "endpoint", {"AppID": content.get("AppID")})
+        if (content.get("AppID"), content.get("AppSecret")) != (self.app_id, self.app_secret):
+            return web.json_response({"code": 514, "msg": "the app id or secret is wrong"})
+        config = {"ReconnectCount": -1, "ReconnectInterval": 120, "ReconnectNonce": 30, "PingInterval": 120}
+        url = f"{self.ws_url}/ws?device_id=1&service_id=7"
+        return web.json_response({"code": 0, "msg": "", "data": {"URL": url, "ClientConfig": config}})
+
+    async def _connection(self, request: web.Request) -> web.StreamResponse:
+        socket = await self.socket(request)
+        async for message in socket:
+            frame = decode(message.data)
+            if frame.method == CONTROL:
+                self.calls.append(Recorded(frame.headers["type"], {"service": frame.service}, 0.0))
+                await socket.send_bytes(encode(Frame(CONTROL, frame.service, headers={"type": "pong"})))
+            else:
+                self.acknowledged[frame.headers["message_id"]] = json.loads(frame.payload)
+            self.changed()
+        return socket
+
     async def _once(self, document: Mapping[str, Any]) -> tuple[int, Json]:
+        if self.sockets:
+            return await self._over_socket(document)
         headers, body = self.request(document)
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=3.0) as client:
