@@ -1,7 +1,7 @@
 """Commands of all code locations, proposals that wait for a yes, live workers, and the usage ledger."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -33,6 +33,11 @@ class Commands(Store):
                         where=commands.c.location == location,
                     )
                 )
+
+    def keep(self, locations: Collection[str]) -> int:
+        """Remove the commands of all other code locations; returns how many went."""
+        with self._transaction() as connection:
+            return connection.execute(sa.delete(commands).where(commands.c.location.not_in(list(locations)))).rowcount
 
     def all(self) -> list[StoredCommand]:
         """Return every command, by name."""

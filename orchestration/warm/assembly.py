@@ -11,7 +11,7 @@ from integrations.errors import Misconfigured
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.warm.instance import WarmInstance
-from orchestration.warm.location import Location, load_location
+from orchestration.warm.location import Location, load_location, location_names
 from orchestration.warm.runs import Runtime
 from orchestration.warm.worker import CORE, Dispatch, Worker, worker_id
 
@@ -43,6 +43,8 @@ def build_worker(location_name: str, settings: Settings | None = None) -> Worker
     database, instance = open_database(settings), open_instance(settings)
     location = load_location(settings, location_name)
     publish_commands(database, location)
+    if location_name == CORE:
+        database.commands.keep(location_names(settings))
     runtime = Runtime(
         settings=settings,
         database=database,

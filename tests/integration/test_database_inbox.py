@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from integrations.database import ClaimedMessage, Database, NewRun, RunClaim
+from integrations.database import ClaimedMessage, Database, NewRun, RunClaim, StoredCommand
 from integrations.errors import Forbidden, LeaseLost
 from integrations.messages import (
     Address,
@@ -349,3 +349,12 @@ def test_transcript_is_read_forwards_and_backwards(database: Database) -> None:
     assert [e.text for e in database.transcript.recent(address, limit=2, before=last[0].id)] == ["1", "2"]
     assert [e.text for e in database.transcript.after(address, last[0].id)] == ["4"]
     assert last[0].at.utcoffset() == timedelta(0)
+
+
+def test_commands_of_a_location_that_is_gone_are_removed(database: Database) -> None:
+    for location in ("core", "gone"):
+        database.commands.replace(location, [StoredCommand(f"{location}-command", location, "job")])
+
+    assert database.commands.keep(["core", "examples"]) == 1
+
+    assert [command.name for command in database.commands.all()] == ["core-command"]
