@@ -203,6 +203,10 @@ class Teams(Section):
     service_hosts: list[str] = Field(
         default_factory=lambda: ["smba.trafficmanager.net"], description="Hosts that answers may be sent to."
     )
+    file_hosts: list[str] = Field(
+        default_factory=lambda: [".sharepoint.com"],
+        description="Hosts that files are fetched from; a dot first: below.",
+    )
 
 
 class Discord(Section):
