@@ -1,7 +1,8 @@
-"""Discord: interactions that it posts to us (`mode = "http"`), or a connection that we hold (`mode = "gateway"`).
+"""Discord: interactions that it posts to us (`mode = "http"`).
 
 `verify.py` proves who sent something, `inbound.py` and `shapes.py` translate, `api.py` calls, `channel.py` joins them,
-`gateway.py` is the connection. Ordinary messages arrive over the connection only: that is Discord's rule.
+`check.py` asks Discord whether all is set up. Ordinary messages arrive over the gateway connection only, which is not
+there yet: `inbound.message` and `Discord.said` read them already.
 """
 
 from collections.abc import Iterable

@@ -1,12 +1,13 @@
-"""WeCom (企业微信): an app that members write to (`app.py`), the intelligent robot's long connection (`robot.py`).
+"""WeCom (企业微信): an app that members write to (`app.py`).
 
-`verify.py` proves who sent something, `events.py` and `cards.py` translate, `api.py` calls. Both are set up in one
-section and are two channels, `wecom` and `wecom-robot`, since their conversations are not the same.
+`verify.py` proves who sent something, `events.py` and `cards.py` translate, `api.py` calls, `check.py` asks WeCom
+whether all is set up. The intelligent robot's long connection is not there yet.
 """
 
 from collections.abc import Iterable
 
 from integrations.channels import Channel
+from integrations.errors import Misconfigured
 from integrations.settings import Settings
 
 
@@ -17,5 +18,6 @@ def connect(settings: Settings) -> Iterable[Channel]:
         return
     from integrations.channels.wecom import app
 
-    if section.corp_id or not section.bot_id:
-        yield app.WeCom.of(settings, section)
+    if section.bot_id and not section.corp_id:
+        raise Misconfigured("channels.wecom: the robot's connection is not there yet; set up an app (corp_id).")
+    yield app.WeCom.of(settings, section)
