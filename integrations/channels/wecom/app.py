@@ -1,8 +1,8 @@
 """WeCom's app: the encrypted callback in, `message/send` out.
 
 WeCom drops silently what exceeds 30 messages a minute or 1000 an hour to one member, so these limits are kept here.
-Its duplicate check compares contents, not keys: it would swallow a second "done" that is meant, and is not used. So a
-text that may have arrived is not repeated; a card may be, since its task id counts once.
+Its duplicate check compares contents, not keys: it would swallow a second "done" that is meant, and is not used. So
+what may have arrived is recorded as unknown and not repeated.
 """
 
 import asyncio
