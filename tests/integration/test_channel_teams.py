@@ -15,6 +15,7 @@ from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Li
 from integrations.channels.simulators.teams import CHANNEL, DIRECT, SimulatedTeams
 from integrations.channels.stream import Throttle
 from integrations.channels.teams import Teams, TeamsWebhook, connect
+from integrations.channels.teams.check import check
 from integrations.database import Database
 from integrations.errors import RateLimited, Rejected, Unavailable
 from integrations.files import FileStore
@@ -313,3 +314,11 @@ async def test_an_answer_that_comes_too_late_is_not_called_sent(tmp_path: Path) 
 
     with pytest.raises(Rejected):
         await channel.send(to(CHANNEL, "late", message_id="m1"))
+
+
+async def test_what_is_not_set_up_is_told(teams: SimulatedTeams) -> None:
+    fine = await check(teams.settings(), public_url="https://bell.example")
+    wrong = await check(teams.settings(app_secret="wrong"), public_url="http://bell.example")
+
+    assert fine == []
+    assert ["public_url" in wrong[0], "invalid_client" in wrong[1]] == [True, True]
