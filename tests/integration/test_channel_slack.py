@@ -12,6 +12,7 @@ from integrations.channels import Call, Hooked, Receive, discover
 from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Limit
 from integrations.channels.simulators.slack import SimulatedSlack
 from integrations.channels.slack import Slack
+from integrations.channels.slack.check import check
 from integrations.database import Database
 from integrations.errors import RunbellError, TemporaryError
 from integrations.messages import Address, Choice, Form, InboundMessage, OutboundMessage, Question
@@ -269,6 +270,16 @@ async def test_signed_requests_are_taken_and_forged_or_old_ones_refused(
     assert refused == [401, 401]
     assert unknown == 200
     assert len(rig.fresh) == 2
+
+
+async def test_the_check_names_what_is_missing(slack: SimulatedSlack) -> None:
+    assert await check(slack.settings()) == []
+    slack.scopes.discard("im:history")
+
+    assert "im:history" in (await check(slack.settings()))[0]
+    assert "OAuth & Permissions" in (await check(slack.settings().model_copy(update={"bot_token": "xoxb-no"})))[0]
+    assert "Socket Mode" in (await check(slack.settings().model_copy(update={"app_token": "xapp-no"})))[-1]
+    assert "Signing Secret" in (await check(slack.settings("http").model_copy(update={"signing_secret": " "})))[-1]
 
 
 @asynccontextmanager

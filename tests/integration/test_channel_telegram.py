@@ -13,6 +13,7 @@ from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Li
 from integrations.channels.simulators.telegram import SimulatedTelegram
 from integrations.channels.stream import EditedStream
 from integrations.channels.telegram import Telegram
+from integrations.channels.telegram.check import check
 from integrations.database import Database
 from integrations.errors import Unauthorized
 from integrations.messages import Address, Choice, InboundMessage, OutboundMessage
@@ -216,3 +217,9 @@ async def test_the_token_is_in_no_log(
         await asyncio.sleep(0)
 
     assert telegram.token not in caplog.text + str(delivery)
+
+
+async def test_the_check_names_what_is_missing(telegram: SimulatedTelegram) -> None:
+    assert await check(telegram.settings()) == []
+    assert "@BotFather" in (await check(telegram.settings().model_copy(update={"bot_token": "1:no"})))[0]
+    assert "setWebhook" in (await check(telegram.settings("webhook")))[0]

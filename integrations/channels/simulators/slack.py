@@ -17,6 +17,7 @@ from aiohttp import web
 
 from integrations.channels.simulators.base import Simulator, texts
 from integrations.channels.simulators.slack_rules import check_content, error, state
+from integrations.channels.slack.check import SCOPES
 from integrations.settings import Slack
 
 Json = dict[str, Any]
@@ -38,7 +39,7 @@ class SimulatedSlack(Simulator):
         self.uploads: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}
         self.acknowledged: dict[str, Json] = {}
-        self.scopes_missing: set[str] = set()
+        self.scopes = set(SCOPES)
         self.request_url = ""
         self._count = itertools.count(1)
         self._triggers: dict[str, float] = {}
@@ -179,14 +180,15 @@ class SimulatedSlack(Simulator):
         expected = self.app_token if method == "apps.connections.open" else self.bot_token
         if request.headers.get("Authorization") != f"Bearer {expected}":
             raise error("invalid_auth")
-        if method in self.scopes_missing:
-            raise error("missing_scope", needed="chat:write", provided="")
+        if method.startswith("chat.") and "chat:write" not in self.scopes:
+            raise error("missing_scope", needed="chat:write", provided=",".join(self.scopes))
         handler: Callable[[Json], Json] | None = getattr(self, "_" + method.replace(".", "_"), None)
         if handler is None:
             raise error("unknown_method")
         answer = {"ok": True} | handler(said)
         self.changed()
-        return self.faulty(request, fault) if fault else web.json_response(answer)
+        headers = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))}
+        return self.faulty(request, fault) if fault else web.json_response(answer, headers=headers)
 
     def limited(self, wait_s: float) -> web.StreamResponse:
         """Answer as Slack does, in whole seconds."""

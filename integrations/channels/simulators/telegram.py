@@ -132,6 +132,9 @@ class SimulatedTelegram(Simulator):
     def _getMe(self, _: Json) -> Json:  # noqa: N802 - the method's name
         return _user(BOT_ID, bot=True) | {"username": BOT_NAME}
 
+    def _getWebhookInfo(self, _: Json) -> Json:  # noqa: N802
+        return {"url": self.webhook_url, "pending_update_count": len(self.updates)}
+
     def _deleteWebhook(self, _: Json) -> bool:  # noqa: N802
         self.webhook_url = ""
         return True

@@ -43,7 +43,6 @@ def card_blocks(card: Card, said: str = "") -> list[Block]:
     if card.fields:
         shown: list[Block] = [_mrkdwn(f"*{escape(one.name)}*\n{escape(one.value)}") for one in card.fields[:20]]
         blocks.append({"type": "section", "fields": shown[:10]})
-        blocks.append({"type": "section", "fields": shown[:10]})
         if shown[10:]:
             blocks.append({"type": "section", "fields": shown[10:]})
     if card.steps:
