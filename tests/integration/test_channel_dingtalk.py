@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from integrations.channels.dingtalk import DingTalk, connect
+from integrations.channels.dingtalk.check import check
 from integrations.channels.simulators.base import CUT_AFTERWARDS, Fault
 from integrations.channels.simulators.dingtalk import SimulatedDingTalk
 from integrations.channels.stream import Throttle
@@ -217,6 +218,8 @@ async def test_wrong_credentials_are_told_as_such(dingtalk: SimulatedDingTalk, t
     with pytest.raises(Misconfigured, match="app_key and app_secret"):
         await channel.send(to("user/ann", "hello"))
     await channel.aclose()
+    assert await check(dingtalk.settings()) == []
+    assert "app_key and app_secret" in (await check(dingtalk.settings().model_copy(update={"app_secret": "no"})))[0]
 
 
 async def test_a_robot_in_http_mode_hears_what_is_signed(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from integrations.channels.feishu import Feishu, connect
+from integrations.channels.feishu.check import check
 from integrations.channels.simulators.base import CUT_AFTERWARDS, Fault, Limit
 from integrations.channels.simulators.feishu import SimulatedFeishu, text_of
 from integrations.channels.stream import Throttle
@@ -269,3 +270,12 @@ async def test_the_long_connection_needs_no_address_and_comes_back(
     assert [text_of(feishu.shown(sent)) for sent in feishu.sent[:20]] == [f"echo: {number}" for number in range(20)]
     assert toast["toast"]["type"] == "success"
     assert feishu.called("ping")
+
+
+async def test_a_check_says_what_is_missing(feishu: SimulatedFeishu) -> None:
+    section = feishu.settings()
+
+    assert await check(section) == []
+    assert await check(section.model_copy(update={"mode": "socket"})) == []
+    assert "app_id and app_secret" in (await check(section.model_copy(update={"app_secret": "no"})))[0]
+    assert "app_id is missing" in (await check(section.model_copy(update={"app_id": " "})))[0]

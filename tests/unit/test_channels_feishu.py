@@ -49,7 +49,7 @@ def test_rich_text_keeps_links_code_and_pictures() -> None:
     ]
     found = said(event("post", {"title": "Title", "content": rows}, mentions=[BOT]))
 
-    assert found.spoken("ou_bot") == "Title\n see \n[a](b)\n\n```python\nx = 1\n```"
+    assert found.spoken("ou_bot") == "Title\n see [a](b)\n\n```python\nx = 1\n```"
     assert [(file.key, file.kind) for file in found.files] == [("img_1", "image")]
 
 

@@ -71,6 +71,10 @@ class Api:
             return json_of(response)
         raise Unavailable("DingTalk refuses every token it gives.")
 
+    async def authenticate(self) -> None:
+        """Fetch a token; raise Misconfigured where DingTalk refuses who we say we are."""
+        await self._fresh()
+
     async def open_stream(self, subscriptions: Sequence[Mapping[str, str]]) -> tuple[str, str]:
         """Return address and ticket of a Stream connection; the ticket is good for 90 seconds, once."""
         content = {"clientId": self.app.key, "clientSecret": self.app.secret.get_secret_value()}

@@ -1,0 +1,32 @@
+"""Is DingTalk's app set up? Asks the platform itself, and says what is missing and where to find it."""
+
+from integrations.channels.dingtalk.api import Api, App
+from integrations.channels.dingtalk.verify import BOT_TOPIC
+from integrations.errors import RunbellError
+from integrations.security import secrets
+from integrations.settings import DingTalk
+
+
+async def check(section: DingTalk) -> list[str]:
+    """Return what is wrong, in plain words; nothing where the app can be used with these settings."""
+    key = (section.app_key or "").strip()
+    found = [] if key else ["channels.dingtalk.app_key is missing: copy the Client ID from the app's page."]
+    if (section.event_token is None) != (section.event_aes_key is None):
+        found.append("channels.dingtalk needs event_token and event_aes_key, or neither.")
+    try:
+        secret = secrets.resolve(section.app_secret, name="channels.dingtalk.app_secret")
+    except RunbellError as error:
+        return [*found, str(error)]
+    if found:
+        return found
+    api = Api(App(key, secret, section.robot_code or key, section.api_url.rstrip("/")))
+    try:
+        await api.authenticate()
+        if section.mode == "stream":
+            # A ticket that is not used ends by itself after 90 seconds.
+            await api.open_stream([{"type": "CALLBACK", "topic": BOT_TOPIC}])
+    except RunbellError as error:
+        found.append(str(error))
+    finally:
+        await api.aclose()
+    return found
