@@ -169,10 +169,11 @@ async def test_a_connection_that_is_cut_twenty_times_comes_back_and_loses_nothin
     monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.05)
     slack.redelivery_s = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+    slack.channels |= {f"D{number}" for number in range(20)}  # Each conversation takes one message a second.
     async with connected(slack, database, tmp_path) as rig:
         for number in range(20):
             await slack.until(lambda: slack.sockets)
-            await slack.say("D1", f"message {number}")
+            await slack.say(f"D{number}", f"message {number}")
             await slack.cut()
         await slack.until(lambda: len(slack.posted()) == 20, seconds=60)
         await slack.until(lambda: rig.channel.link.state == "up")  # pyright: ignore
