@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from integrations import telemetry
 from integrations.errors import Misconfigured, RunbellError, Unavailable
@@ -173,7 +173,7 @@ def _deploy(config: Config) -> None:
     serving = config.serving
     http = {"host": serving.host, "port": serving.port, "request_timeout_s": serving.request_timeout_s + 5}
     try:
-        if not serve.status().applications:
+        if not _serve_runs():
             _must_be_free(serving.host, serving.port)
         serve.start(proxy_location="HeadOnly", http_options=http, logging_config=SERVE_LOGS)
         serve.run_many(targets, wait_for_applications_running=False)
@@ -181,6 +181,14 @@ def _deploy(config: Config) -> None:
         raise
     except Exception as error:
         raise Unavailable(f"Ray Serve can't be started: {error}") from error
+
+
+def _serve_runs() -> bool:
+    """Whether Serve lives in this Ray already: its own proxy holds the port then."""
+    from ray.util import list_named_actors
+
+    actors = cast("list[dict[str, str]]", list_named_actors(all_namespaces=True))
+    return any(actor["namespace"] == "serve" for actor in actors)
 
 
 def _must_be_free(host: str, port: int) -> None:

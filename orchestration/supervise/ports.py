@@ -1,8 +1,12 @@
 """Ports: free ones, and who holds a taken one."""
 
 import errno
+import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
+
+import psutil
 
 from integrations.errors import Misconfigured
 
@@ -45,8 +49,11 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free(setting: PortSetting) -> None:
-    """Raise Misconfigured, which says who holds the port and which setting to change."""
-    if is_free(setting.host, setting.port):
+    """Raise Misconfigured, which says who holds the port and which setting to change.
+
+    A descendant of this process may hold it: Ray keeps Serve's proxy alive while `serving` itself is restarted.
+    """
+    if is_free(setting.host, setting.port) or _is_descendant(_holder(setting.port)):
         return
     section, _, name = setting.key.partition(".")
     raise Misconfigured(
@@ -58,13 +65,23 @@ def require_free(setting: PortSetting) -> None:
 
 def holder(port: int) -> str:
     """Name the process that listens on a port, as far as this user may see it."""
-    import psutil
-
+    process = _holder(port)
     try:
+        return f"{process.name()} (pid {process.pid})" if process else "another process"
+    except psutil.Error:
+        return "another process"
+
+
+def _holder(port: int) -> psutil.Process | None:
+    with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             address = tuple(connection.laddr)
             if connection.status == psutil.CONN_LISTEN and address[1:2] == (port,) and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    except psutil.Error:
-        pass
-    return "another process"
+                return psutil.Process(connection.pid)
+    return None
+
+
+def _is_descendant(process: psutil.Process | None) -> bool:
+    with suppress(psutil.Error):
+        return process is not None and os.getpid() in {parent.pid for parent in process.parents()}
+    return False

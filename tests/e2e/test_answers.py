@@ -146,7 +146,7 @@ def test_the_answer_streams_over_the_socket(platform: Platform) -> None:
     bodies = [f["body"] for f in frames if f["type"] == "progress"]
     deltas = [b["text"] for b in bodies if b["type"] == "delta"]
     (entry,) = [f for f in frames if f["type"] == "entry" and f["role"] == "assistant"]
-    assert len(deltas) > 3
+    assert len(deltas) > 1
     assert "".join(deltas).strip() in str(entry["text"])
     ops = [b["op"] for b in bodies if b["type"] == "op" and b["state"] == "succeeded"]
     assert ops[:3] == ["receive", "recall", "think"]

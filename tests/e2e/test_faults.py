@@ -120,8 +120,14 @@ def test_a_killed_gateway_comes_back_and_no_acknowledged_message_is_lost(platfor
 
 
 def test_a_model_that_dies_comes_back(platform: Platform) -> None:
-    os.kill(pid_of(platform, "serving"), signal.SIGKILL)
-    eventually(all_well(platform), within_s=180, what="the platform to be ready again")
+    before = pid_of(platform, "serving")
+    os.kill(before, signal.SIGKILL)
+
+    def back() -> bool:
+        status = platform.status()
+        return bool(status["well"]) and pid_of(platform, "serving") != before
+
+    eventually(back, within_s=180, what="all to be well again")
 
     assert platform.ask("What is the capital of Austria?", conversation="model")["status"] == "answered"
 
