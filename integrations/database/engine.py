@@ -1,13 +1,20 @@
 """Connections to PostgreSQL, and the base of all stores."""
 
+import select
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from integrations.errors import Unavailable
+
+PING_AFTER_S = 30.0
+"""A connection that was idle for longer is asked before its use: routers forget those who are silent."""
 
 
 def driver_url(url: str, driver: str = "psycopg") -> sa.URL:
@@ -20,14 +27,51 @@ def connect(url: str, *, pool_size: int = 16, durable: bool = True, name: str = 
     options = "-c statement_timeout=30000 -c timezone=UTC"
     if not durable:
         options += " -c synchronous_commit=off"
-    return sa.create_engine(
+    engine = sa.create_engine(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=20,
-        pool_pre_ping=True,
         connect_args={"options": options, "application_name": name, "connect_timeout": 5},
     )
+    discard_broken(engine)
+    return engine
+
+
+def discard_broken(engine: sa.Engine) -> None:
+    """Hand out no connection that the server has closed, without asking it: `pool_pre_ping` costs a statement each.
+
+    Nothing is to be read from an idle connection, unless the server has ended it.
+    """
+
+    def released(_: object, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _: object) -> None:
+        idle_since = record.info.get("idle_since")
+        if idle_since is None:
+            return
+        if _readable(connection) or (time.monotonic() - idle_since > PING_AFTER_S and not _answers(engine, connection)):
+            raise InvalidatePoolError
+
+    event.listen(engine, "checkin", released)
+    event.listen(engine, "checkout", taken)
+
+
+def _readable(connection: Any) -> bool:
+    if connection.closed:
+        return True
+    # Not `select`: a process with many runs has file descriptors beyond its limit.
+    watch = select.poll()
+    watch.register(connection.fileno(), select.POLLIN)
+    return bool(watch.poll(0))
+
+
+def _answers(engine: sa.Engine, connection: Any) -> bool:
+    try:
+        return bool(engine.dialect.do_ping(connection))
+    except engine.dialect.loaded_dbapi.Error:
+        return False
 
 
 class Store:

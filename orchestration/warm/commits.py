@@ -27,7 +27,7 @@ REMEMBERED = 10_000
 class Row:
     """One row for one of the tables that take part."""
 
-    table: Literal["event", "output", "log"]
+    table: Literal["event", "run", "output", "log"]
     run_id: str
     values: Mapping[str, object]
 

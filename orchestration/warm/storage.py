@@ -15,7 +15,7 @@ from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleS
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.exc import IntegrityError
 
-from integrations.database.engine import driver_url
+from integrations.database.engine import discard_broken, driver_url
 from orchestration.warm.commits import GroupCommit, Row
 from orchestration.warm.internals import (
     ASSET_CHECK_EVENTS,
@@ -27,7 +27,7 @@ from orchestration.warm.internals import (
     RunTagsTable,
 )
 from orchestration.warm.interrupt import shielded
-from orchestration.warm.writing import Outputs, Writer
+from orchestration.warm.writing import Outputs, Writer, status_of
 
 POOL_SIZE = 8
 _engines: dict[str, sa.Engine] = {}
@@ -40,15 +40,15 @@ def shared_engine(url: str) -> sa.Engine:
     key = address.render_as_string(hide_password=False)
     with _engines_lock:
         if key not in _engines:
-            _engines[key] = sa.create_engine(
+            _engines[key] = engine = sa.create_engine(
                 address,
                 isolation_level="AUTOCOMMIT",
                 pool_size=POOL_SIZE,
                 max_overflow=56,
                 pool_timeout=20,
-                pool_pre_ping=True,
                 connect_args={"application_name": "runbell-dagster", "connect_timeout": 5},
             )
+            discard_broken(engine)
         return _engines[key]
 
 
@@ -112,11 +112,16 @@ class WarmRunStorage(PostgresRunStorage):
         return self._known[kind, name]
 
 
+class _Carried(threading.local):
+    status = False
+
+
 class WarmEventLogStorage(PostgresEventLogStorage):
     """Events, pooled; in workers, step events are committed in groups and always before their run's status."""
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._tables: set[str] = set()
+        self._carried = _Carried()
         super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
         self._commits: GroupCommit | None = None
@@ -145,6 +150,7 @@ class WarmEventLogStorage(PostgresEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event, or gather it where its run goes on without it being durable."""
+        self._carried.status = False
         with shielded():
             if self._commits is None:
                 super().store_event(event)
@@ -152,9 +158,21 @@ class WarmEventLogStorage(PostgresEventLogStorage):
                 self._commits.flush(event.run_id)
                 super().store_event(event)
             else:
-                self._commits.add(Row("event", event.run_id, self._event_to_row(event)))
-                if event.dagster_event is not None and event.dagster_event.is_job_event:
-                    self._commits.flush(event.run_id)
+                self._gather(self._commits, event)
+
+    @property
+    def handles_run_events_in_store_event(self) -> bool:
+        """Tell whether the event that this thread has just stored brought its run's status along."""
+        return self._carried.status
+
+    def _gather(self, commits: GroupCommit, event: EventLogEntry) -> None:
+        commits.add(Row("event", event.run_id, self._event_to_row(event)))
+        if event.dagster_event is None or not event.dagster_event.is_job_event:
+            return
+        if (status := status_of(event)) is not None:
+            commits.add(Row("run", event.run_id, status))
+        commits.flush(event.run_id)
+        self._carried.status = status is not None
 
     def append(self, row: Row) -> None:
         """Store a row of another table together with the events around it."""

@@ -1,8 +1,10 @@
-"""What a group commit writes: events, op outputs and log chunks, fenced by the tokens of their runs' leases."""
+"""What a group commit writes: events, run statuses, op outputs, log chunks; fenced by the runs' lease tokens."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
+import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -11,13 +13,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from integrations.database.tables import op_logs, op_outputs, run_queue
 from integrations.errors import Unavailable
 from orchestration.warm.commits import Row
-from orchestration.warm.internals import EventLogTable
+from orchestration.warm.internals import EventLogEntry, EventLogTable, RunsTable
 
 CACHE_BYTES = 4_194_304
 """Outputs of one run that are kept in memory for the ops that read them."""
 
 _LOGS = insert(op_logs).on_conflict_do_nothing()
 _EVENTS = EventLogTable.insert()
+_STATUSES = {
+    dg.DagsterEventType.RUN_START: dg.DagsterRunStatus.STARTED,
+    dg.DagsterEventType.RUN_SUCCESS: dg.DagsterRunStatus.SUCCESS,
+}
 
 
 class Writer:
@@ -71,6 +77,22 @@ def _store(connection: sa.Connection, rows: Sequence[Row]) -> None:
         connection.execute(_LOGS, logs)
     if events:
         connection.execute(_EVENTS, events)
+    for row in rows:
+        if row.table == "run":
+            connection.execute(sa.update(RunsTable).where(RunsTable.c.run_id == row.run_id).values(row.values))
+
+
+def status_of(event: EventLogEntry) -> Mapping[str, object] | None:
+    """Return what the event changes in its run's row, where that is all that it means; else None.
+
+    Dagster reads the status from its column, so the run's body need neither be read nor written for it.
+    """
+    status = _STATUSES.get(event.dagster_event_type) if event.dagster_event_type else None
+    if status is None:
+        return None
+    at = datetime.fromtimestamp(event.timestamp, UTC)
+    moment = "start_time" if status is dg.DagsterRunStatus.STARTED else "end_time"
+    return {"status": status.value, "update_timestamp": at, moment: event.timestamp}
 
 
 def _upsert(values: Mapping[str, object]) -> sa.Insert:
