@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -52,7 +53,7 @@ _RUNS_MADE = """
 _CALLS = """
     select id, model, tokens_in, tokens_out, total_ms, first_token_ms from runbell.usage
     where id > :after order by id limit 10000"""
-_LAST_CALL = "select coalesce(max(id), 0) from runbell.usage"
+_LAST_CALL = "select coalesce(max(id), 0) from runbell.usage where at < :before"
 _WAITING_COMMANDS = """
     select cast(id as text) from runbell.inbox
     where state = 'received' and tenant = :tenant and body->>'command' is not null order by seq desc limit :limit"""
@@ -82,10 +83,10 @@ class Figures(Store):
         with self._transaction() as connection:
             return int(connection.scalar(sa.text(_RUNS_MADE)) or 0)
 
-    def last_call(self) -> int:
-        """Return the id of the latest model call, or 0."""
+    def last_call(self, before: datetime) -> int:
+        """Return the id of the latest model call before that instant, or 0."""
         with self._transaction() as connection:
-            return int(connection.scalar(sa.text(_LAST_CALL)) or 0)
+            return int(connection.scalar(sa.text(_LAST_CALL), {"before": before}) or 0)
 
     def calls_after(self, after: int) -> list[ModelCall]:
         """Return up to 10,000 model calls that came after the id, in order."""

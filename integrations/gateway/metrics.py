@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from integrations.database import Database
 from integrations.database.figures import Depth, Figures
 from integrations.errors import Unavailable
+from integrations.messages import utc_now
 
 disable_created_metrics()
 FAST = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -53,6 +54,7 @@ class DatabaseFigures(Collector):
         self._figures = Figures(database.engine)
         self._workers = database.workers
         self._run = home / "run"
+        self._began = utc_now()
         self._last_call: int | None = None
         self._lock = threading.Lock()
 
@@ -87,7 +89,7 @@ class DatabaseFigures(Collector):
 
     def _count_calls(self) -> None:
         if self._last_call is None:
-            self._last_call = self._figures.last_call()
+            self._last_call = self._figures.last_call(self._began)
         for call in self._figures.calls_after(self._last_call):
             MODEL_SECONDS.labels(call.model).observe(call.total_ms / 1000)
             if call.first_token_ms is not None:

@@ -26,7 +26,8 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
         # Leases find dead workers within seconds; monitoring is the net beneath. Waiting in the queue is no fault.
         "run_monitoring": {
             "enabled": True,
-            "start_timeout_seconds": 0,
+            # Not 0: Dagster's monitor then takes every run that is just starting for an error of its own.
+            "start_timeout_seconds": 7 * 24 * 3600,
             "cancel_timeout_seconds": 60,
             "max_resume_run_attempts": 3,
             "poll_interval_seconds": 30,
