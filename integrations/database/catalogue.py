@@ -7,9 +7,9 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from integrations.database.engine import Store
+from integrations.database.engine import Store, notify
 from integrations.database.records import Proposal, StoredCommand, WorkerState
-from integrations.database.tables import commands, proposals, usage, workers
+from integrations.database.tables import commands, inbox, proposals, run_queue, usage, workers
 from integrations.messages import Address
 
 
@@ -150,6 +150,29 @@ class Workers(Store):
         """Record that a worker has stopped."""
         with self._transaction() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
+
+    def lost(self, worker: str) -> int:
+        """End the leases of a worker that has died, so that others take its work over at once; returns how many.
+
+        Should it live after all, its token stops it from writing as soon as somebody has taken over.
+        """
+        ended = {"lease_until": sa.func.clock_timestamp() - timedelta(milliseconds=1)}
+        with self._transaction() as connection:
+            connection.execute(sa.delete(workers).where(workers.c.id == worker))
+            locations = connection.scalars(
+                sa.update(run_queue)
+                .where(run_queue.c.claimed_by == worker, run_queue.c.state == "running")
+                .values(ended)
+                .returning(run_queue.c.location)
+            ).all()
+            messages = connection.execute(
+                sa.update(inbox).where(inbox.c.claimed_by == worker, inbox.c.state == "received").values(ended)
+            ).rowcount
+            for location in set(locations):
+                notify(connection, "runbell_runs", location)
+            if messages:
+                notify(connection, "runbell_inbox")
+        return len(locations) + messages
 
     def live(self, *, within_s: float = 15.0) -> list[WorkerState]:
         """Return the workers whose heartbeat is fresh."""

@@ -34,9 +34,9 @@ class WarmActor:
         telemetry.setup(name, log_level=chosen.log_level, otlp_endpoint=chosen.otlp_endpoint, stream=log)
         self._worker = build_worker(location, settings).start()
 
-    def ping(self) -> int:
-        """Return the process id."""
-        return os.getpid()
+    def ping(self) -> str:
+        """Return the id under which the worker holds its leases."""
+        return self._worker.id
 
     def drain(self, grace_s: float) -> None:
         """Take nothing new, and hand back what does not end within the grace."""

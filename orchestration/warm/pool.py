@@ -14,8 +14,10 @@ from types import FrameType
 from typing import Any
 
 from integrations import telemetry
-from integrations.errors import Misconfigured
+from integrations.database import Database
+from integrations.errors import Misconfigured, Unavailable
 from integrations.settings import Settings
+from orchestration.warm.assembly import open_database
 from orchestration.warm.location import location_names
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,10 @@ _PASSED_ON = ("RUNBELL_", "DAGSTER_", "RAY_SERVE_", "ORT_", "ANONYMIZED_", "OTEL
 class Place:
     """One worker that there shall be, and the actor that is it now."""
 
-    def __init__(self, location: str, number: int) -> None:
+    def __init__(self, location: str, number: int, database: Database) -> None:
         self.location = location
+        self._database = database
+        self._worker: str | None = None
         self.name = f"worker-{location}-{number}"
         self._actor: Any = None
         self._ping: Any = None
@@ -59,7 +63,7 @@ class Place:
                 self._replace("it does not answer", now)
             return
         try:
-            ray.get(self._ping)
+            self._worker = ray.get(self._ping)
         except RayError as error:
             self._replace(_reason(error), now)
             return
@@ -111,6 +115,19 @@ class Place:
         if self._actor is not None:
             ray.kill(self._actor, no_restart=True)
         self._actor = None
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let others take over at once what the dead worker held; without it, they wait for its leases to end."""
+        if self._worker is None:
+            return
+        try:
+            held = self._database.workers.lost(self._worker)
+        except Unavailable as error:
+            log.warning("what the worker held waits for its leases", extra={"error": str(error)})
+        else:
+            log.info("others take over", extra={"worker": self._worker, "held": held})
+            self._worker = None
 
 
 def _reason(error: Exception) -> str:
@@ -130,7 +147,8 @@ def keep(settings: Settings, stop: threading.Event) -> None:
     )
     _on_signals(stop)
     names = location_names(settings)
-    places = [Place(name, number) for name in names for number in range(settings.workers.count)]
+    database = open_database(settings, "runbell-pool")
+    places = [Place(name, number, database) for name in names for number in range(settings.workers.count)]
     while not stop.is_set():
         for place in places:
             place.look_after()
@@ -139,6 +157,7 @@ def keep(settings: Settings, stop: threading.Event) -> None:
     ray.wait(drains, num_returns=len(drains), timeout=DRAIN_S + 8) if drains else None
     for place in places:
         place.kill()
+    database.close()
     ray.shutdown()
 
 

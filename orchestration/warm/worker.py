@@ -82,6 +82,11 @@ class Worker:
         return self
 
     @property
+    def id(self) -> str:
+        """The name under which it holds its leases."""
+        return self._runtime.worker
+
+    @property
     def busy(self) -> int:
         """Runs under way."""
         return len(self._active)

@@ -171,3 +171,16 @@ def _job():
     from tests.integration import warm_jobs
 
     return warm_jobs.defs.get_repository_def().get_job("waiting")
+
+
+def test_leases_of_a_worker_that_is_known_to_be_dead_end_at_once(warm: WarmHome) -> None:
+    warm.request("five")
+    (held,) = warm.database.runs.claim("jobs", "dead", lease_s=600)
+    warm.request("five")
+    (kept,) = warm.database.runs.claim("jobs", "alive", lease_s=600)
+
+    assert warm.database.workers.lost("dead") == 1
+
+    (taken,) = warm.database.runs.claim("jobs", "alive", lease_s=600)
+    assert (taken.run_id, taken.attempts) == (held.run_id, 2)
+    assert warm.database.runs.heartbeat({held.run_id: held.token, kept.run_id: kept.token}) == {held.run_id}

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ __all__ = ["warm"]
 
 
 @contextmanager
-def pool(warm: WarmHome) -> Iterator[subprocess.Popen[bytes]]:
+def pool(warm: WarmHome) -> Generator[subprocess.Popen[bytes]]:
     ray = RayHead()
     try:
         ray.start()
@@ -58,6 +58,25 @@ def test_workers_of_every_location_run_are_replaced_and_go_in_good_order(warm: W
         eventually(lambda: not Path(f"/proc/{second.pid}").exists(), "the worker has ended", 10)
         assert second.id not in {state.id for state in _live(warm)}
     assert '"worker is ready"' in (warm.folder / "logs" / "worker-jobs-0.log").read_text()
+
+
+@pytest.mark.timeout(240)
+def test_what_a_killed_worker_held_is_taken_over_before_its_lease_ends(warm: WarmHome) -> None:
+    _only_jobs(warm)
+    warm.environment["RUNBELL_WORKERS__LEASE_S"] = "600"
+    with pool(warm) as keeper:
+        eventually(lambda: _live(warm), "a worker is ready", 90)
+        (first,) = _live(warm)
+        run_id = warm.request("waiting")
+        eventually((warm.folder / f"{run_id}.started").exists, "the op waits")
+
+        os.kill(first.pid, signal.SIGKILL)
+        (warm.folder / f"{run_id}.go").touch()
+
+        assert warm.ended(run_id, within_s=90) == "SUCCESS"
+        assert first.id not in {state.id for state in _live(warm)}
+        keeper.send_signal(signal.SIGTERM)
+        assert keeper.wait(timeout=40) == 0
 
 
 def _live(warm: WarmHome) -> list[WorkerState]:
