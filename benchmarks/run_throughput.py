@@ -202,7 +202,7 @@ def cpu_of(pids: Sequence[int]) -> float:
     used = 0.0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used += (int(fields[11]) + int(fields[12])) * TICK_S
+        used += sum(map(int, fields[11:15])) * TICK_S  # with that of children who have ended
     return used
 
 

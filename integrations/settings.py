@@ -92,6 +92,14 @@ class Workers(Section):
     op_timeout_s: float = 300.0
 
 
+class Retention(Section):
+    """Days until the nightly housekeeping deletes; what is unfinished stays. The memory has its own in `memory`."""
+
+    detail_days: int = Field(default=30, ge=1, description="Words of messages, events, logs and outputs of runs.")
+    failed_days: int = Field(default=90, ge=1, description="Events, logs and outputs of failed runs.")
+    summary_days: int = Field(default=365, ge=1, description="Runs, receipts, transcripts, usage.")
+
+
 class Telemetry(Section):
     """Traces go out only when an endpoint is set."""
 
@@ -265,6 +273,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     memory: Memory = Memory()
     workers: Workers = Workers()
+    retention: Retention = Retention()
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()
 

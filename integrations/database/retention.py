@@ -21,6 +21,7 @@ class Keep:
     detail: int = 30
     summary: int = 365
     progress: int = 1
+    failed: int = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,14 @@ class _Rule:
     days: str
 
 
+# Those of runs that went well go earlier, see `orchestration.warm.retention`; a parked run still needs them.
+_ENDED = (
+    "at < :before and not exists (select from runbell.run_queue q where q.run_id = {}.run_id and q.state <> 'finished')"
+)
 _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
-    _Rule("op_logs", "run_id, key, stream, seq", "at < :before", "detail"),
-    _Rule("op_outputs", "run_id, step_key, output", "at < :before", "detail"),
+    _Rule("op_logs", "run_id, key, stream, seq", _ENDED.format("op_logs"), "failed"),
+    _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
     _Rule("proposals", "id", "expires_at < :before", "detail"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
