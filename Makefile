@@ -38,7 +38,7 @@ fmt: $(VENV)/.dev
 
 lock: $(VENV)/.uv
 	cd requirements && for name in uv runtime dev; do \
-	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  ../$(BIN)/uv pip compile --quiet --custom-compile-command "make lock" --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 	@touch $(VENV)/.uv  # or the new date of uv.txt would clear the whole environment next time
 
