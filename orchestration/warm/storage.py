@@ -44,7 +44,7 @@ def shared_engine(url: str) -> sa.Engine:
                 address,
                 isolation_level="AUTOCOMMIT",
                 pool_size=POOL_SIZE,
-                max_overflow=56,
+                max_overflow=8,  # a server takes 100 connections as it comes, and there are several workers
                 pool_timeout=20,
                 connect_args={"application_name": "runbell-dagster", "connect_timeout": 5},
             )
