@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from integrations.database.engine import Store
-from integrations.database.inbox import command_word
+from integrations.database.receiving import command_word
 from integrations.messages import InboundMessage
 
 _CHANGE = sa.text("""

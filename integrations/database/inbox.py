@@ -1,20 +1,17 @@
 """The inbox: receive, claim, start or settle. An acknowledged message is stored (I1) and handled once (I2)."""
 
-import json
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
-import uuid_utils
 
-from integrations.database.catalogue import close_proposal
-from integrations.database.conversation import append_entry, touch_conversation
-from integrations.database.engine import Store, in_turn, notify
-from integrations.database.outbox import enqueue
+from integrations.database.engine import Store, notify
+from integrations.database.receiving import store
 from integrations.database.records import ClaimedMessage, MessageView, NewRun, Received, RunClaim
 from integrations.database.runs import insert_run
-from integrations.database.tables import inbox, lease_tokens
+from integrations.database.settling import check_fence, decide, record_utterance, write_answer
+from integrations.database.tables import inbox
 from integrations.database.views import message_view
-from integrations.errors import LeaseLost, NotFound
+from integrations.errors import LeaseLost
 from integrations.messages import (
     Address,
     InboundMessage,
@@ -28,28 +25,6 @@ SETTLED = [status.value for status in MessageStatus if status.settled]
 MAX_ATTEMPTS = 5
 """Times that a message may be claimed before it is given up as dead."""
 
-_RECEIVE = sa.text("""
-    insert into runbell.inbox
-      (id, tenant, channel, event_id, conversation, account, body, word, priority, traceparent)
-    select * from unnest(
-      cast(:ids as uuid[]), cast(:tenants as text[]), cast(:channels as text[]), cast(:events as text[]),
-      cast(:conversations as text[]), cast(:accounts as text[]), cast(:bodies as jsonb[]), cast(:words as text[]),
-      cast(:priorities as smallint[]), cast(:traces as text[]))
-    on conflict (tenant, channel, event_id) do nothing
-    returning cast(id as text), tenant, channel, event_id
-""")
-_KNOWN = sa.text("""
-    select cast(i.id as text), i.tenant, i.channel, i.event_id from runbell.inbox i
-    join unnest(cast(:tenants as text[]), cast(:channels as text[]), cast(:events as text[])) as e(t, c, e)
-      on i.tenant = e.t and i.channel = e.c and i.event_id = e.e
-""")
-_PENDING = sa.text("""
-    select i.tenant, i.channel, i.conversation, count(*) from runbell.inbox i
-    join (select distinct * from unnest(
-      cast(:tenants as text[]), cast(:channels as text[]), cast(:conversations as text[])) as d(t, c, v)) d
-      on i.tenant = d.t and i.channel = d.c and i.conversation = d.v
-    where i.state in ('received', 'running') group by 1, 2, 3
-""")
 # One at a time per conversation in order of arrival (I3); control words overtake. Of the first two thousand that
 # are free, those whose turn it is; of these, the account with the fewest running messages goes first. The bound
 # keeps a claim at a few milliseconds whatever the backlog.
@@ -80,16 +55,6 @@ _CLAIM_TURN = sa.text(_CLAIM.format(words="true", turn=_IN_TURN))
 _CLAIM_WORDS = sa.text(_CLAIM.format(words="i.word = any(cast(:words as text[]))", turn="true"))
 
 
-def command_word(message: InboundMessage) -> str | None:
-    """Return the first word after the slash, lower case, or None where the text is no command."""
-    if message.command:
-        return message.command.lower()
-    text = message.text.lstrip()
-    if not text.startswith(("/", "／")):
-        return None
-    return (text[1:65].split(maxsplit=1) or [""])[0].lower()
-
-
 class Inbox(Store):
     """Messages from their acceptance to their answer."""
 
@@ -105,21 +70,7 @@ class Inbox(Store):
         Idempotent by channel, tenant and event id. Blocks until the disk has it.
         """
         with self._transaction() as connection:
-            refused = _over_limit(connection, messages, pending_limit)
-            wanted = {_key(m): m for m in messages if _place(m) not in refused}
-            stored = _insert(connection, list(wanted.values()), priority)
-            missing = [m for m in messages if _key(m) not in stored]
-            known = _find(connection, missing) if missing else {}
-            for word in {command_word(wanted[key]) or "" for key in stored}:
-                notify(connection, "runbell_inbox", word)
-        seen: set[tuple[str, str, str]] = set()
-        results: list[Received] = []
-        for message in messages:
-            key = _key(message)
-            fresh = key in stored and key not in seen
-            seen.add(key)
-            results.append(Received(stored.get(key) or known.get(key), fresh))
-        return results
+            return store(connection, messages, priority, pending_limit)
 
     def claim(
         self, worker: str, *, limit: int = 1, lease_s: float = 15.0, words: Collection[str] | None = None
@@ -158,9 +109,9 @@ class Inbox(Store):
         """
         message, run_id = claimed.message, run_id_for(claimed.message_id)
         with self._transaction() as connection:
-            _close(connection, proposal)
+            decide(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
-            _record_utterance(connection, claimed, principal_id, run_id)
+            record_utterance(connection, claimed, principal_id, run_id)
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
     def settle(
@@ -177,10 +128,10 @@ class Inbox(Store):
         With `proposal`, the message is the no to it, and closes it: raises `NotFound` where another was quicker.
         """
         with self._transaction() as connection:
-            _close(connection, proposal)
+            decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
-            _record_utterance(connection, claimed, principal_id, None)
-            _answer(connection, claimed.message_id, claimed.message.address, replies, status, None)
+            record_utterance(connection, claimed, principal_id, None)
+            write_answer(connection, claimed.message_id, claimed.message.address, replies, status, None)
 
     def answer(
         self,
@@ -208,7 +159,7 @@ class Inbox(Store):
             if row is None:
                 return False
             address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-            _answer(connection, message_id, address, replies, status, run_id)
+            write_answer(connection, message_id, address, replies, status, run_id)
         return True
 
     def wait(self, message_id: str, *, waiting: bool) -> None:
@@ -268,7 +219,7 @@ class Inbox(Store):
                 address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
                 text = f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: {row.id}"
                 reply = OutboundMessage(address=address, text=text)
-                _answer(connection, row.id, address, [reply], MessageStatus.DEAD, None)
+                write_answer(connection, row.id, address, [reply], MessageStatus.DEAD, None)
         return len(rows)
 
     def _leave_routing(
@@ -296,127 +247,3 @@ class Inbox(Store):
         )
         if done.rowcount != 1:
             raise LeaseLost(f"message {claimed.message_id} is no longer this worker's")
-
-
-def check_fence(connection: sa.Connection, run_id: str, token: int) -> None:
-    """Raise `LeaseLost` unless the run is still held under `token`; holds its row until commit."""
-    from integrations.database.tables import run_queue
-
-    held = connection.scalar(
-        sa.select(run_queue.c.token).where(run_queue.c.run_id == run_id).with_for_update(read=True)
-    )
-    if held != token:
-        raise LeaseLost(f"run {run_id} is no longer this worker's")
-
-
-def _close(connection: sa.Connection, proposal: str | None) -> None:
-    if proposal is not None and not close_proposal(connection, proposal):
-        raise NotFound("this proposal was decided before, or has expired")
-
-
-def _key(message: InboundMessage) -> tuple[str, str, str]:
-    return message.address.tenant, message.address.channel, message.event_id
-
-
-def _place(message: InboundMessage) -> tuple[str, str, str]:
-    return message.address.tenant, message.address.channel, message.address.conversation
-
-
-def _over_limit(
-    connection: sa.Connection, messages: Sequence[InboundMessage], limit: int | None
-) -> set[tuple[str, str, str]]:
-    if limit is None:
-        return set()
-    places = list({_place(m) for m in messages})
-    values = {
-        "tenants": [p[0] for p in places],
-        "channels": [p[1] for p in places],
-        "conversations": [p[2] for p in places],
-    }
-    return {(r[0], r[1], r[2]) for r in connection.execute(_PENDING, values) if r[3] >= limit}
-
-
-def _insert(
-    connection: sa.Connection, messages: Sequence[InboundMessage], priority: int
-) -> dict[tuple[str, str, str], str]:
-    if not messages:
-        return {}
-    rows = connection.execute(
-        _RECEIVE,
-        {
-            "ids": [str(uuid_utils.uuid7()) for _ in messages],
-            "tenants": [m.address.tenant for m in messages],
-            "channels": [m.address.channel for m in messages],
-            "events": [m.event_id for m in messages],
-            "conversations": [m.address.conversation for m in messages],
-            "accounts": [m.account for m in messages],
-            "bodies": [m.model_dump_json() for m in messages],
-            "words": [command_word(m) for m in messages],
-            "priorities": [priority for _ in messages],
-            "traces": [m.traceparent for m in messages],
-        },
-    )
-    return {(row[1], row[2], row[3]): row[0] for row in rows}
-
-
-def _find(connection: sa.Connection, messages: Sequence[InboundMessage]) -> dict[tuple[str, str, str], str]:
-    values = {
-        "tenants": [m.address.tenant for m in messages],
-        "channels": [m.address.channel for m in messages],
-        "events": [m.event_id for m in messages],
-    }
-    return {(row[1], row[2], row[3]): row[0] for row in connection.execute(_KNOWN, values)}
-
-
-def _record_utterance(
-    connection: sa.Connection, claimed: ClaimedMessage, principal_id: str, run_id: str | None
-) -> None:
-    message = claimed.message
-    in_turn(connection, message.address.tenant, message.address.channel, message.address.conversation)
-    touch_conversation(connection, message.address, direct=message.direct, principal_id=principal_id)
-    text = message.text or "/" + " ".join([message.command or "", *_shown(message.args)]).strip()
-    body: dict[str, object] = {
-        "text": text,
-        "attachments": [a.model_dump() for a in message.attachments],
-    }
-    append_entry(
-        connection,
-        message.address,
-        "user",
-        body,
-        claimed.message_id,
-        run_id=run_id,
-        principal_id=principal_id,
-    )
-
-
-def _shown(args: dict[str, object]) -> list[str]:
-    return [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items()]
-
-
-def _answer(
-    connection: sa.Connection,
-    message_id: str,
-    address: Address,
-    replies: Sequence[OutboundMessage],
-    status: MessageStatus,
-    run_id: str | None,
-) -> None:
-    in_turn(connection, address.tenant, address.channel, address.conversation)
-    last = 0
-    for part, reply in enumerate(replies):
-        whole = reply.model_copy(update={"message_id": message_id, "run_id": run_id or reply.run_id})
-        last = enqueue(connection, whole, f"{message_id}:{part}") or last
-    settled = {
-        "message_id": message_id,
-        "tenant": address.tenant,
-        "channel": address.channel,
-        "conversation": address.conversation,
-        "status": status.value,
-        "transcript_id": last,
-    }
-    notify(connection, "runbell_settled", json.dumps(settled))
-    notify(connection, "runbell_inbox")
-
-
-__all__ = ["MAX_ATTEMPTS", "Inbox", "check_fence", "command_word", "lease_tokens"]

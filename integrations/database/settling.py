@@ -1,0 +1,81 @@
+"""What is written when a message is answered: its transcript entries, its outbox rows, the news for the gateways."""
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from integrations.database.catalogue import close_proposal
+from integrations.database.conversation import append_entry, touch_conversation
+from integrations.database.engine import in_turn, notify
+from integrations.database.outbox import enqueue
+from integrations.database.records import ClaimedMessage
+from integrations.database.tables import run_queue
+from integrations.errors import LeaseLost, NotFound
+from integrations.messages import Address, MessageStatus, OutboundMessage
+
+
+def check_fence(connection: sa.Connection, run_id: str, token: int) -> None:
+    """Raise `LeaseLost` unless the run is still held under `token`; holds its row until commit."""
+    held = connection.scalar(
+        sa.select(run_queue.c.token).where(run_queue.c.run_id == run_id).with_for_update(read=True)
+    )
+    if held != token:
+        raise LeaseLost(f"run {run_id} is no longer this worker's")
+
+
+def decide(connection: sa.Connection, proposal: str | None) -> None:
+    """Close the proposal that this message acts on, if any. Raises `NotFound` where it was decided before."""
+    if proposal is not None and not close_proposal(connection, proposal):
+        raise NotFound("this proposal was decided before, or has expired")
+
+
+def record_utterance(connection: sa.Connection, claimed: ClaimedMessage, principal_id: str, run_id: str | None) -> None:
+    """Add what the sender said to the transcript; takes the conversation's turn."""
+    message = claimed.message
+    in_turn(connection, message.address.tenant, message.address.channel, message.address.conversation)
+    touch_conversation(connection, message.address, direct=message.direct, principal_id=principal_id)
+    text = message.text or "/" + " ".join([message.command or "", *_shown(message.args)]).strip()
+    body: dict[str, object] = {
+        "text": text,
+        "attachments": [a.model_dump() for a in message.attachments],
+    }
+    append_entry(
+        connection,
+        message.address,
+        "user",
+        body,
+        claimed.message_id,
+        run_id=run_id,
+        principal_id=principal_id,
+    )
+
+
+def _shown(args: dict[str, object]) -> list[str]:
+    return [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items()]
+
+
+def write_answer(
+    connection: sa.Connection,
+    message_id: str,
+    address: Address,
+    replies: Sequence[OutboundMessage],
+    status: MessageStatus,
+    run_id: str | None,
+) -> None:
+    """Queue the replies, add them to the transcript, and tell the gateways and the next message's worker."""
+    in_turn(connection, address.tenant, address.channel, address.conversation)
+    last = 0
+    for part, reply in enumerate(replies):
+        whole = reply.model_copy(update={"message_id": message_id, "run_id": run_id or reply.run_id})
+        last = enqueue(connection, whole, f"{message_id}:{part}") or last
+    settled = {
+        "message_id": message_id,
+        "tenant": address.tenant,
+        "channel": address.channel,
+        "conversation": address.conversation,
+        "status": status.value,
+        "transcript_id": last,
+    }
+    notify(connection, "runbell_settled", json.dumps(settled))
+    notify(connection, "runbell_inbox")
