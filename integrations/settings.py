@@ -90,6 +90,9 @@ class Workers(Section):
     threads: int = 8
     lease_s: float = 15.0
     op_timeout_s: float = 300.0
+    stuck_after_s: float = Field(
+        default=30.0, description="When a thread that does not stop (native code) is given up, and its worker replaced."
+    )
 
 
 class Retention(Section):

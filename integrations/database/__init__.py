@@ -5,6 +5,7 @@ from pathlib import Path
 from integrations.database.catalogue import Commands, Proposals, Usage, Workers
 from integrations.database.conversation import Transcript
 from integrations.database.engine import connect
+from integrations.database.events import Events, Wait
 from integrations.database.inbox import Inbox
 from integrations.database.notify import Listener
 from integrations.database.outbox import Outbox
@@ -45,6 +46,7 @@ __all__ = [
     "RunClaim",
     "Snapshot",
     "StoredCommand",
+    "Wait",
     "WorkerState",
 ]
 
@@ -59,6 +61,7 @@ class Database:
         self.inbox = Inbox(self.engine)
         self.outbox = Outbox(self.engine)
         self.runs = RunQueue(self.engine)
+        self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
         self.principals = Principals(self.engine)
         self.commands = Commands(self.engine)

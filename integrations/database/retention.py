@@ -40,6 +40,7 @@ _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
     _Rule("op_logs", "run_id, key, stream, seq", _ENDED.format("op_logs"), "failed"),
     _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
+    _Rule("events", "id", "sent_at < :before", "detail"),
     _Rule("proposals", "id", "expires_at < :before", "detail"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),

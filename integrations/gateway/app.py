@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from integrations.channels import Channel
 from integrations.database import Database
-from integrations.gateway import chat, files, messages, runs, sessions
+from integrations.gateway import chat, events, files, messages, runs, sessions
 from integrations.gateway.deliver import Deliveries
 from integrations.gateway.edge import Edge
 from integrations.gateway.health import add_health
@@ -23,7 +23,14 @@ from integrations.gateway.services import Services, build
 from integrations.settings import Settings
 from integrations.telemetry import flush
 
-ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, files.router, sessions.router, chat.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    messages.router,
+    runs.router,
+    events.router,
+    files.router,
+    sessions.router,
+    chat.router,
+)
 PROBLEM = {"model": Problem, "description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
 DRAIN_SECONDS = 5.0
 

@@ -10,6 +10,7 @@ from integrations.errors import LeaseLost, TemporaryError
 from orchestration.warm.internals import FINISHED_STATUSES
 from orchestration.warm.interrupt import Interrupt, Reason
 from orchestration.warm.runs import Runtime
+from orchestration.warm.stuck import abandon
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,18 @@ class ActiveRuns:
                 log.warning("a lease was lost", extra={"run_id": run_id})
                 self._runtime.instance.warm_storage.leave(run_id, lost=True)
                 held[run_id][1].request(Reason.LOST)
+
+    def abandon_stuck(self, grace_s: float) -> bool:
+        """Give up the runs whose threads do not stop; tell whether there were any."""
+        found = False
+        for run_id, (claim, interrupt) in self._snapshot().items():
+            if interrupt.reason in {None, Reason.CANCEL} and not interrupt.ending and interrupt.stuck(grace_s):
+                abandon(self._runtime, claim, interrupt)
+                with self._changed:
+                    self._held.pop(run_id, None)
+                    self._changed.notify_all()
+                found = True
+        return found
 
     def look_at_cancels(self) -> None:
         """Look, in another thread and soon, which runs shall be canceled."""

@@ -33,6 +33,7 @@ class WarmActor:
         sys.stdout = sys.stderr = log
         telemetry.setup(name, log_level=chosen.log_level, otlp_endpoint=chosen.otlp_endpoint, stream=log)
         self._worker = build_worker(location, settings).start()
+        threading.Thread(target=self._end_when_done, name="recycle", daemon=True).start()
 
     def ping(self) -> str:
         """Return the id under which the worker holds its leases."""
@@ -44,6 +45,12 @@ class WarmActor:
 
         self._worker.drain(grace_s=grace_s)
         telemetry.flush()
+
+    def _end_when_done(self) -> None:
+        """End the process of a worker that shall be replaced; the pool starts another."""
+        self._worker.done.wait()
+        self.drain(1.0)
+        os._exit(0)  # a hanging thread lets no process end by itself
 
 
 def make_actor(name: str, location: str, environment: Mapping[str, str], folder: str) -> Any:  # noqa: ANN401 - Ray types handles by class only

@@ -2,12 +2,12 @@
 
 Behaves as the in-process executor does, with these differences: a stop is noticed within an op's own code; what an op
 with the tag `runbell/acts` did is committed before anything follows; an interrupted run is resumed from its event log.
-Waiting ops will park here: see `_next_step`.
+An op that must wait leaves its attempt; once nothing else can execute, the run parks: see `parking`.
 """
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import cast
 
@@ -31,20 +31,28 @@ from orchestration.warm.internals import (
     dagster_event_sequence_for_step,
     trigger_hooks,
 )
-from orchestration.warm.interrupt import Interrupt
+from orchestration.warm.interrupt import Interrupt, OpTimedOut
+from orchestration.warm.parking import Waits
 from orchestration.warm.replay import Replayed, replay
 from orchestration.warm.storage import WarmEventLogStorage
 
 ACTS_TAG = "runbell/acts"
 """Marks an op that acts on the outside: all before it, and it itself, is committed before anything follows."""
 
+TIMEOUT_TAG = "runbell/timeout_s"
+"""Seconds that an op may take instead of `workers.op_timeout_s`; 0 for as long as it likes."""
+
 
 class DurableExecutor(Executor):
     """Executes one run in the calling thread."""
 
-    def __init__(self, prepared: Preparation, interrupt: Interrupt) -> None:
+    def __init__(
+        self, prepared: Preparation, interrupt: Interrupt, waits: Waits | None = None, *, op_timeout_s: float = 0.0
+    ) -> None:
         self._prepared = prepared
         self._interrupt = interrupt
+        self._waits = waits
+        self._op_timeout_s = op_timeout_s
 
     @property
     def retries(self) -> RetryMode:
@@ -69,13 +77,18 @@ class DurableExecutor(Executor):
         def iterate(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
             yield from self._execute(job_context, execution_plan, resumed=resumed)
 
-        yield from iter(
-            ExecuteRunWithPlanIterable(
-                execution_plan=execution_plan,
-                iterator=iterate,
-                execution_context_manager=ExecutionManager(plan_context, self._prepared),
+        try:
+            yield from iter(
+                ExecuteRunWithPlanIterable(
+                    execution_plan=execution_plan,
+                    iterator=iterate,
+                    execution_context_manager=ExecutionManager(plan_context, self._prepared),
+                )
             )
-        )
+        except DagsterExecutionInterruptedError:
+            if self._waits is not None and self._waits.parked:
+                self._waits.leave_run(plan_context.instance)
+            raise
 
     def _execute(
         self, job_context: PlanExecutionContext, plan: ExecutionPlan, *, resumed: bool
@@ -96,6 +109,7 @@ class DurableExecutor(Executor):
                 step = self._next_step(active)
                 yield from active.concurrency_event_iterator(job_context)
                 if step is None:
+                    yield from self._park(job_context, active)
                     self._interrupt.wait(max(active.sleep_interval(), 0.01))
                 else:
                     yield from self._run_step(job_context, active, step)
@@ -105,6 +119,17 @@ class DurableExecutor(Executor):
         self._interrupt.check()
         return active.get_next_step()
 
+    def _park(self, job_context: PlanExecutionContext, active: ActiveExecution) -> Iterator[DagsterEvent]:
+        """Leave the run where it has nothing to do for a while; whoever resumes it replays its events."""
+        if self._waits is None or not (due := self._waits.due(active)):
+            return
+        self._interrupt.check()
+        job_context.instance.event_log_storage.free_concurrency_slots_for_run(job_context.run_id)
+        reasons = "; ".join(wait.reason for wait in due)
+        yield DagsterEvent.engine_event(job_context, f"Parked: {reasons}", EngineEventData())
+        self._waits.parked = due
+        raise DagsterExecutionInterruptedError("parked")
+
     def _run_step(
         self, job_context: PlanExecutionContext, active: ActiveExecution, step: ExecutionStep
     ) -> Iterator[DagsterEvent]:
@@ -113,10 +138,16 @@ class DurableExecutor(Executor):
             self._flush(job_context)
         step_context = job_context.for_step(step, active.get_known_state())
         events: list[DagsterEvent] = []
-        for event in self._guarded(step_context):
-            events.append(event)
-            yield event
-            active.handle_event(event)
+        limit = self._interrupt.limited(float(step.tags.get(TIMEOUT_TAG, self._op_timeout_s)))
+        with nullcontext() if self._waits is None else self._waits.at(step.key), limit:
+            for event in self._guarded(step_context):
+                if self._waits is None or not self._waits.asked:
+                    events.append(event)
+                    yield event
+                    active.handle_event(event)
+        if self._waits is not None and self._waits.asked:
+            self._waits.set_aside(active, step.key)
+            return
         active.verify_complete(job_context, step.key)
         for event in active.plan_events_iterator(job_context):
             events.append(event)
@@ -129,29 +160,38 @@ class DurableExecutor(Executor):
         """Yield an op's events; a stop is raised inside the op, so that it ends as Dagster's ops do."""
         sequence = cast("Generator[DagsterEvent]", dagster_event_sequence_for_step(step_context))
         thrown = ended = False
+        late: OpTimedOut | None = None
         while True:
+            stop = None if ended or thrown else self._stop()
+            thrown, given, late = thrown or stop is not None, stop or (None if ended else late), None
             try:
-                if ended:
-                    event = next(sequence)
-                elif self._interrupt.reason is not None and not thrown:
-                    thrown = True
-                    event = sequence.throw(DagsterExecutionInterruptedError(str(self._interrupt.reason)))
-                else:
-                    with self._interrupt.exposed():
-                        event = next(sequence)
+                event = self._advance(sequence, given, exposed=not ended and not thrown)
             except StopIteration:
                 break
-            except DagsterExecutionInterruptedError:
+            except (DagsterExecutionInterruptedError, OpTimedOut) as error:
                 self._interrupt.cover()
                 # It may have struck just outside the op: then it still has to get in.
-                if thrown or getgeneratorstate(sequence) == GEN_CLOSED:
+                if given is not None or getgeneratorstate(sequence) == GEN_CLOSED:
                     raise
+                late = error if isinstance(error, OpTimedOut) else None
                 continue
             # What has succeeded can't fail any more, also where the stop comes right behind it.
             ended = ended or event.is_step_success or event.is_step_failure or event.is_step_up_for_retry
             yield event
         # A retry policy turns the interruption into a retry, and an op may swallow it.
         self._interrupt.check()
+
+    def _stop(self) -> DagsterExecutionInterruptedError | None:
+        reason = self._interrupt.reason
+        return None if reason is None else DagsterExecutionInterruptedError(str(reason))
+
+    def _advance(
+        self, sequence: Generator[DagsterEvent], given: BaseException | None, *, exposed: bool
+    ) -> DagsterEvent:
+        if given is not None:
+            return sequence.throw(given)
+        with self._interrupt.exposed() if exposed else nullcontext():
+            return next(sequence)
 
     def _capture(self, job_context: PlanExecutionContext, plan: ExecutionPlan, captured: ExitStack) -> DagsterEvent:
         manager = job_context.instance.compute_log_manager

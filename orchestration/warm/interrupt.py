@@ -5,6 +5,7 @@ waits for the next `check`. A thread inside C code notices only once that code r
 """
 
 import ctypes
+import math
 import threading
 import time
 from collections.abc import Generator
@@ -13,6 +14,9 @@ from enum import StrEnum
 
 from orchestration.warm.internals import DagsterExecutionInterruptedError
 
+WATCH_S = 0.25
+"""How often the clock is looked at for ops with a time limit."""
+
 
 class Reason(StrEnum):
     """Why a run is stopped."""
@@ -20,6 +24,15 @@ class Reason(StrEnum):
     CANCEL = "somebody asked to cancel the run"
     DRAIN = "the worker is shutting down; another one goes on with the run"
     LOST = "another worker holds the run now"
+
+
+class OpTimedOut(Exception):
+    """An op took longer than it may; raised in its own code."""
+
+    def __init__(self) -> None:
+        # Raised from outside, where no argument can be given.
+        limit = 0.0 if _current.interrupt is None else _current.interrupt.limit_s
+        super().__init__(f"The op took longer than {limit:g} s. Its tag `runbell/timeout_s` can allow it more.")
 
 
 class Interrupt:
@@ -33,6 +46,10 @@ class Interrupt:
         self._thread = threading.get_ident()
         self._exposed = False
         self._requested = threading.Event()
+        self.limit_s = 0.0
+        self._expires_at = math.inf
+        self._expired = self._struck = False
+        self._stop_since = math.inf
 
     def request(self, reason: Reason) -> None:
         """Stop the run as soon as it is safe; the first reason counts, except that a lost lease trumps all."""
@@ -40,8 +57,45 @@ class Interrupt:
             if self.reason is None or reason is Reason.LOST:
                 self.reason = reason
             self._requested.set()
+            self._stop_since = min(self._stop_since, time.monotonic())
             if self._exposed:
-                _raise_in(self._thread)
+                _raise_in(self._thread, DagsterExecutionInterruptedError)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Generator[None]:
+        """Stop the op that executes in this block after so many seconds; 0 for never."""
+        if seconds <= 0:
+            yield
+            return
+        with self._lock:
+            self.limit_s, self._expires_at = seconds, time.monotonic() + seconds
+        watch(self)
+        try:
+            yield
+        finally:
+            _watched.pop(self._thread, None)
+            with self._lock:
+                self._expires_at = math.inf
+                if self._expired:
+                    self._expired = self._struck = False
+                    if self.reason is None:
+                        self._requested.clear()
+                        self._stop_since = math.inf
+
+    def expire(self, now: float) -> None:
+        """Stop the op whose time is over; called again and again by the watch."""
+        with self._lock:
+            if now < self._expires_at or self._expired or self.reason is not None:
+                return
+            self._expired, self._stop_since = True, now
+            self._requested.set()
+            if self._exposed:
+                self._struck = True
+                _raise_in(self._thread, OpTimedOut)
+
+    def stuck(self, grace_s: float) -> bool:
+        """Tell whether the thread goes on though it was to stop so many seconds ago."""
+        return time.monotonic() - self._stop_since > grace_s
 
     def check(self) -> None:
         """Raise Dagster's interruption where a stop was requested."""
@@ -87,8 +141,12 @@ class Interrupt:
     def _switch(self, *, exposed: bool) -> bool:
         with self._lock:
             before, self._exposed = self._exposed, exposed
-            if exposed and not before and self.reason is not None:
-                _raise_in(self._thread)
+            if exposed and not before:
+                if self.reason is not None:
+                    _raise_in(self._thread, DagsterExecutionInterruptedError)
+                elif self._expired and not self._struck:  # once: Dagster's word of the failure must not be cut
+                    self._struck = True
+                    _raise_in(self._thread, OpTimedOut)
         return before
 
 
@@ -133,7 +191,28 @@ def install() -> None:
     time.sleep = sleep
 
 
-def _raise_in(thread: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(DagsterExecutionInterruptedError)
-    )
+_watched: dict[int, Interrupt] = {}
+_watching = threading.Lock()
+_watcher: list[threading.Thread] = []
+
+
+def watch(interrupt: Interrupt) -> None:
+    """Look at the clock for the calling thread's op."""
+    _watched[threading.get_ident()] = interrupt
+    if not _watcher:
+        with _watching:
+            if not _watcher:
+                _watcher.append(threading.Thread(target=_watch, name="time limits", daemon=True))
+                _watcher[0].start()
+
+
+def _watch() -> None:
+    while True:
+        _sleep(WATCH_S)
+        now = time.monotonic()
+        for interrupt in list(_watched.values()):
+            interrupt.expire(now)
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

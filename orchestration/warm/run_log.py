@@ -4,7 +4,8 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from orchestration.warm.internals import DagsterLogHandler, DagsterLogManager
+from orchestration.warm import parking
+from orchestration.warm.internals import DagsterEvent, DagsterLogHandler, DagsterLogManager
 
 
 class _PerThread(threading.local):
@@ -53,6 +54,13 @@ class RunLogManager(DagsterLogManager):
         """Stop taking it."""
         if self._mine in _here.handlers:
             _here.handlers.remove(self._mine)
+
+    def log_dagster_event(
+        self, level: str | int, msg: str, dagster_event: DagsterEvent, batch_metadata: object = None
+    ) -> None:
+        """Store an event of the run, but not that an op or a run was cut off which has only left to wait."""
+        if not parking.muted(dagster_event):
+            super().log_dagster_event(level, msg, dagster_event, batch_metadata)  # type: ignore[arg-type] # handed on
 
     def with_tags(self, **new_tags: str) -> "RunLogManager":
         """Return a logger that also adds these tags to every record."""

@@ -7,7 +7,7 @@ from typing import cast
 
 import dagster as dg
 
-from integrations.database import Database, RunClaim
+from integrations.database import Database, RunClaim, Wait
 from integrations.errors import LeaseLost, NotFound
 from integrations.messages import MessageStatus, OutboundMessage
 from integrations.settings import Settings
@@ -20,6 +20,7 @@ from orchestration.warm.instance import WarmInstance
 from orchestration.warm.internals import FINISHED_STATUSES, DagsterRunAlreadyExists
 from orchestration.warm.interrupt import Interrupt, Reason
 from orchestration.warm.location import Location
+from orchestration.warm.parking import Waits
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +41,19 @@ class Runtime:
     version: str
 
 
-def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> None:
-    """Bring a claimed run to its end and answer its message. Raises `LeaseLost`; what it raises else is a fault."""
+def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> list[Wait]:
+    """Bring a claimed run to its end and answer its message; or return what it waits for, to be parked with.
+
+    Raises `LeaseLost`; what it raises else is a fault.
+    """
     storage = runtime.instance.warm_storage
     storage.hold(claim.run_id, claim.token)
     lost = True
     try:
         with span(f"run {claim.job}", traceparent=claim.traceparent, run_id=claim.run_id, job=claim.job):
-            _Attempt(runtime, claim, interrupt).go()
+            waits = _Attempt(runtime, claim, interrupt).go()
         lost = False
+        return waits
     finally:
         storage.leave(claim.run_id, lost=lost)
 
@@ -63,10 +68,11 @@ class _Attempt:
         self._instance = runtime.instance
         self._follower = Follower(runtime.database, claim)
         self._began = time.monotonic()
+        self._waits = Waits(runtime.database.events, claim)
         self._plan: Preparation | None = None
 
-    def go(self) -> None:
-        """Create, execute, answer, finish."""
+    def go(self) -> list[Wait]:
+        """Create, execute, answer, finish; or return what the run waits for."""
         problem: str | None = None
         run = self._existing()
         try:
@@ -79,12 +85,15 @@ class _Attempt:
             run = self._instance.get_run_by_id(run.run_id) or run
         self._interrupt_if_lost()
         self._interrupt.ending = True
+        if run is not None and run.status not in FINISHED_STATUSES and self._waits.parked:
+            return self._waits.parked
         self._answer(run, problem)
         self._runtime.database.runs.finish(self._claim)
+        return []
 
     def _existing(self) -> dg.DagsterRun | None:
         """Return the run where Dagster may have it: not for a fresh request."""
-        if self._claim.request is not None and self._claim.attempts == 1:
+        if self._claim.request is not None and self._claim.attempts == 1 and self._claim.parked is None:
             return None
         run = self._instance.get_run_by_id(self._claim.run_id)
         if run is None and self._claim.request is None:
@@ -125,7 +134,7 @@ class _Attempt:
     def _stop_early(self, run: dg.DagsterRun) -> bool:
         """Mark a run that was canceled, or that killed too many workers, before anything of it executes."""
         if self._claim.cancel_requested or run.status is dg.DagsterRunStatus.CANCELING:
-            self._instance.report_run_canceled(run, "Canceled before a worker took it on.")
+            self._instance.report_run_canceled(run, "Canceled while no worker held it.")
         elif self._claim.attempts > MAX_ATTEMPTS:
             self._instance.report_run_failed(
                 run, f"Given up: {MAX_ATTEMPTS} workers died with this run. See the workers' logs."
@@ -151,11 +160,16 @@ class _Attempt:
         self._plan = prepared
         if self._claim.message_id is not None:
             self._runtime.database.inbox.stamp(self._claim.message_id, "started_at")
+            if self._claim.parked is not None:
+                self._runtime.database.inbox.wait(self._claim.message_id, waiting=False)
         self._follower.begin(self._runtime.settings.run_url(run.run_id), resumed=resume)
         try:
-            for event in execute(prepared, run, DurableExecutor(prepared, self._interrupt), resume=resume):
+            timeout_s = self._runtime.settings.workers.op_timeout_s
+            executor = DurableExecutor(prepared, self._interrupt, self._waits, op_timeout_s=timeout_s)
+            for event in execute(prepared, run, executor, resume=resume):
                 self._follower.see(event)
         finally:
+            self._waits.close(self._instance)
             self._follower.close()
         self._instance.warm_storage.flush(run.run_id)
 

@@ -27,6 +27,8 @@ CORE = "core"
 POLL_S = 2.0
 """How long a missed notification may go unnoticed."""
 BEATS_PER_LEASE = 4
+RECYCLE_S = 60.0
+"""How long the other runs of a worker with a hanging thread may take to end; then other workers go on with them."""
 
 
 class Dispatch(Protocol):
@@ -62,6 +64,9 @@ class Worker:
         self._wake = threading.Event()
         self._wake_control = threading.Event()
         self._stopping = threading.Event()
+        self.done = threading.Event()
+        """Set once the worker shall be replaced: a thread of it hangs, and its other runs are done."""
+        self._worn_at: float | None = None
         self._queue_first = False
         self._spare = 0
         self._helpers: list[threading.Thread] = []
@@ -145,7 +150,7 @@ class Worker:
         """Wait until there may be work and a free thread; claim and hand out as much as fits."""
         self._wake.wait(POLL_S)
         self._wake.clear()
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._worn_at is None:
             slots = self._spare = self._take_slots()
             try:
                 self._hand_out()
@@ -207,7 +212,10 @@ class Worker:
 
     def _carry_out(self, claim: RunClaim) -> None:
         with interrupt.interruptible() as switch, self._active.holding(claim, switch):
-            carry_out(self._runtime, claim, switch)
+            waits = carry_out(self._runtime, claim, switch)
+        # Only now: once parked, any worker may take the run, this one too.
+        if waits:
+            self._database.events.park(claim, waits)
 
     def _claim_control(self) -> None:
         """Answer control commands, whatever else goes on."""
@@ -226,9 +234,18 @@ class Worker:
         self._stopping.wait(self._lease_s / BEATS_PER_LEASE)
         self._active.extend_leases(self._lease_s)
         self._active.look_at_cancels()
+        self._recycle()
         self._beat()
         if self._dispatch is not None:
             self._database.inbox.bury()
+
+    def _recycle(self) -> None:
+        """Give up hanging threads; then take nothing new, and end once the other runs are done."""
+        now = time.monotonic()
+        if self._active.abandon_stuck(self._runtime.settings.workers.stuck_after_s):
+            self._worn_at = self._worn_at or now
+        if self._worn_at is not None and (not self.busy or now - self._worn_at > RECYCLE_S):
+            self.done.set()
 
     def _beat(self) -> None:
         self._database.workers.beat(
@@ -257,11 +274,11 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    while not stop.is_set():
+    while not stop.is_set() and not worker.done.is_set():
         time.sleep(0.2)
     worker.drain()
-    if worker.busy:
-        os._exit(0)  # a thread is stuck in C code; its run was handed back
+    if worker.busy or worker.done.is_set():
+        os._exit(0)  # a thread is stuck in C code; its run was handed back or given up
 
 
 if __name__ == "__main__":

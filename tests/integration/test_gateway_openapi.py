@@ -26,7 +26,8 @@ def gateway(postgres: str, database_template: str, tmp_path_factory: pytest.Temp
 
 OPERATIONS = [
     "POST /v1/messages", "GET /v1/messages/{message_id}", "POST /v1/runs", "GET /v1/runs/{run_id}",
-    "POST /v1/runs/{run_id}/cancel", "GET /v1/commands", "GET /v1/files/{sha}", "POST /v1/session-links",
+    "POST /v1/runs/{run_id}/cancel", "GET /v1/commands", "POST /v1/events/{name}", "GET /v1/files/{sha}",
+    "POST /v1/session-links",
     "POST /channels/webhook/{source}", "GET /healthz", "GET /readyz", "GET /metrics",
 ]  # fmt: skip
 
@@ -35,6 +36,7 @@ OPERATIONS = [
 BEYOND_SCHEMA = {
     "POST /v1/messages": [positive_data_acceptance],
     "POST /v1/runs": [positive_data_acceptance],
+    "POST /v1/events/{name}": [positive_data_acceptance],
     "GET /readyz": [not_a_server_error],
 }
 

@@ -272,3 +272,14 @@ def command(name: str, *, hidden: bool = False) -> StoredCommand:
                 "json_schema": {"type": "integer"}, "description": "How many"}  # fmt: skip
     spec: dict[str, object] = {"name": name, "description": "A digest", "arguments": [argument], "hidden": hidden}
     return StoredCommand(name, "core", name, spec)
+
+
+def test_an_event_is_stored_once_for_whoever_waits_for_it(gateway: Gateway) -> None:
+    body = {"key": "order-7", "body": {"by": "艾达"}, "event_id": str(uuid.uuid4())}
+
+    first = gateway.client.post("/v1/events/approved", json=body)
+    second = gateway.client.post("/v1/events/approved", json=body)
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json() == {"name": "approved", "key": "order-7", "duplicate": False}
+    assert second.json()["duplicate"]

@@ -5,6 +5,7 @@ When a test here fails after an upgrade, read what it says, adapt `orchestration
 
 import inspect
 import logging
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,7 @@ PARAMETERS: list[tuple[Any, set[str]]] = [
         {"resource_defs", "resource_configs", "log_manager", "execution_plan", "resource_keys_to_init", "event_loop"},
     ),
     (internals.DagsterLogManager.__init__, {"dagster_handler", "level", "managed_loggers"}),
+    (internals.DagsterLogManager.log_dagster_event, {"level", "msg", "dagster_event", "batch_metadata"}),
     (internals.LoadedRepositories, {"container_image", "entry_point", "container_context", "code_location_name"}),
     (internals.CheckRunHealthResult, {"status", "msg", "run_worker_id"}),
     (internals.ComputeLogManager.get_log_data_for_type, {"log_key", "io_type", "offset", "max_bytes"}),
@@ -117,10 +119,18 @@ def test_active_execution_has_the_state_that_a_replay_sets() -> None:
         (step,) = active.get_steps_to_execute()
         assert active._in_flight == {step.key}
         assert active._executable == []
+        assert active._waiting_to_retry == {}
         assert list(active.get_steps_to_skip()) == []
         assert list(active.get_steps_to_abandon()) == []
         assert active.sleep_interval() == 0
         assert active.get_known_state() is not None
+        active._in_flight.remove(step.key)
+        active._waiting_to_retry[step.key] = math.inf
+        assert active.get_next_step() is None
+        assert active.sleep_interval() == math.inf
+        assert not active.is_complete
+        active._waiting_to_retry[step.key] = 0.0
+        assert active.get_next_step() is step
         active.mark_up_for_retry(step.key, None)
         for key in ("one", "more", "more_2", "more_3", "told"):
             assert [ready.key for ready in active.get_steps_to_execute()] == [key]

@@ -1,14 +1,17 @@
 """Jobs that the warm runtime's tests run, as a user's code location has them."""
 
 import os
+import subprocess
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 
 from integrations.errors import InvalidInput
 from integrations.messages import Reply
+from orchestration.waiting import wait_for_event, wait_until
 
 
 class Count(dg.Config):
@@ -256,6 +259,117 @@ def derived(kept: int) -> int:
     return kept + 1
 
 
+def _mark(context: dg.OpExecutionContext, name: str) -> None:
+    with (Path(os.environ["WARM_TEST_FOLDER"]) / f"{context.run_id}.{name}").open("a") as file:
+        file.write("x")
+
+
+@dg.op
+def order(context: dg.OpExecutionContext) -> str:
+    _mark(context, "order")
+    return "order-7"
+
+
+@dg.op
+def pay(context: dg.OpExecutionContext, approval: dict[str, object]) -> str:
+    _mark(context, "pay")
+    return f"approved by {approval['by']}"
+
+
+@dg.job
+def approving() -> None:
+    pay(wait_for_event("approved", timedelta(hours=1), start=order()))
+
+
+@dg.job
+def approving_by_key() -> None:
+    pay(wait_for_event("approved", timedelta(hours=1), key=order()))
+
+
+@dg.job
+def expiring() -> None:
+    pay(wait_for_event("approved", timedelta(seconds=1), start=order()))
+
+
+@dg.op
+def soon(context: dg.OpExecutionContext) -> datetime:
+    _mark(context, "soon")
+    return datetime.now(UTC) + timedelta(seconds=2)
+
+
+@dg.op
+def late(when: datetime) -> str:
+    if datetime.now(UTC) < when:
+        raise RuntimeError("too early")
+    return "late"
+
+
+@dg.op
+def meanwhile(context: dg.OpExecutionContext) -> str:
+    _mark(context, "meanwhile")
+    return "meanwhile"
+
+
+@dg.job
+def timed() -> None:
+    late(wait_until(soon()))
+    meanwhile()
+
+
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=2, delay=1.5))
+def slowly_flaky(context: dg.OpExecutionContext, value: int) -> int:
+    _mark(context, "tried")
+    if context.retry_number < 2:
+        raise RuntimeError("not yet")
+    return value
+
+
+@dg.job
+def retrying_slowly() -> None:
+    told(slowly_flaky(noted(one())))
+
+
+@dg.op(tags={"runbell/timeout_s": "0.5"})
+def too_long(context: dg.OpExecutionContext, value: int) -> int:
+    while True:
+        sum(range(100))
+
+
+@dg.op(tags={"runbell/timeout_s": "0.5"}, retry_policy=dg.RetryPolicy(max_retries=1))
+def too_long_once(context: dg.OpExecutionContext, value: int) -> int:
+    if context.retry_number == 0:
+        time.sleep(60)
+    return value
+
+
+@dg.job
+def overrunning() -> None:
+    told(too_long(one()))
+    told.alias("told_2")(too_long_once(one.alias("one_2")()))
+
+
+@dg.op(tags={"runbell/timeout_s": "0.5"})
+def in_native_code(context: dg.OpExecutionContext, value: int) -> int:
+    subprocess.run(["/bin/sleep", "6"], check=True)  # interrupted only once it returns
+    return value
+
+
+@dg.op
+def hangs(value: int) -> int:
+    subprocess.run(["/bin/sleep", "6"], check=True)
+    return value
+
+
+@dg.job
+def hanging() -> None:
+    hangs(one())
+
+
+@dg.job
+def stuck() -> None:
+    told(in_native_code(noted(one())))
+
+
 @dg.job(executor_def=dg.multiprocess_executor)
 def in_processes() -> None:
     told(one())
@@ -264,11 +378,15 @@ def in_processes() -> None:
 defs = dg.Definitions(
     assets=[kept, derived],
     jobs=[
+        approving,
+        approving_by_key,
         charted,
         chatting,
         dynamic,
         dynamic_leaves,
+        expiring,
         failing,
+        hanging,
         five,
         in_processes,
         large,
@@ -276,7 +394,11 @@ defs = dg.Definitions(
         optional,
         refused,
         retrying,
+        retrying_slowly,
+        overrunning,
         sleeping,
+        stuck,
+        timed,
         waiting,
         with_hooks,
         with_resource,

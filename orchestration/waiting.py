@@ -1,0 +1,87 @@
+"""Waiting for authors of jobs: ops that wait for days without holding a worker. `warm/parking` does it.
+
+    @dg.job
+    def refund():
+        order = ask()
+        pay(order, wait_for_event("refund-approved", timedelta(days=3), key=order))
+
+The run stays STARTED and its page says what it waits for; the ops before never run again. `send_event` of
+`Database.events`, or `POST /v1/events/NAME`, ends the wait; an event that was sent before is found.
+"""
+
+import functools
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from integrations.errors import InvalidInput
+from orchestration.warm import parking
+from orchestration.warm.parking import Expired
+
+__all__ = ["Expired", "await_event", "sleep_until", "wait_for_event", "wait_until"]
+
+
+@dg.op(tags={"runbell/waits": "timer"}, description="Wait until an instant, without holding a worker; give it back.")
+def wait_until(when: datetime) -> datetime:
+    """Wait until `when`, which must name its time zone."""
+    sleep_until(when)
+    return when
+
+
+def wait_for_event(name: str, timeout: timedelta, *, key: Any = None, start: Any = None) -> Any:  # noqa: ANN401 - outputs of ops, as Dagster hands them on
+    """Wait in a job for an event, and give on its body (a dict); the op fails once the time-out is over.
+
+    `key` is the output of an op (str) and tells which event is meant, say an order's number; without it the event
+    must be addressed to this run: its key is the run id. `start` is an output that only has to be there before.
+    """
+    given = {"key": key, "start": start}
+    return _event_op(name, timeout)(**{argument: value for argument, value in given.items() if value is not None})
+
+
+def sleep_until(when: datetime) -> None:
+    """Wait in an op's own code. The op leaves here and later runs again from its start, so wait first, then act."""
+    if when.tzinfo is None:
+        raise InvalidInput("The instant to wait for must name its time zone, as in datetime.now(UTC).")
+    if (waits := parking.here()) is not None:
+        waits.until(when)
+    else:  # under another executor there is nothing to park
+        time.sleep(max((when - datetime.now(UTC)).total_seconds(), 0.0))
+
+
+def await_event(name: str, timeout: timedelta, key: str | None = None) -> dict[str, Any]:
+    """Wait for an event in an op's own code, as `sleep_until` does; at most once per op and event.
+
+    Raises `Expired` once the time-out, counted from the first attempt, is over.
+    """
+    if (waits := parking.here()) is None:
+        raise InvalidInput("Events reach only runs of Runbell's workers, with the executor that Runbell chooses.")
+    return waits.event(name, key, timeout)
+
+
+@functools.cache
+def _event_op(name: str, timeout: timedelta) -> dg.OpDefinition:
+    # Both are in the name: ops of one job that differ must be named differently.
+    slug = re.sub(r"\W+", "_", f"wait_for_{name}_{_short(timeout)}")
+
+    @dg.op(
+        name=slug,
+        description=f"Wait for the event {name!r}, at most {timeout}, without holding a worker; give on its body.",
+        ins={"key": dg.In(str, default_value=""), "start": dg.In(dg.Nothing)},
+        out=dg.Out(dict),
+        tags={"runbell/waits": "event"},
+    )
+    def wait(key: str) -> dict[str, Any]:
+        return await_event(name, timeout, key or None)
+
+    return wait
+
+
+def _short(timeout: timedelta) -> str:
+    seconds = timeout.total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"

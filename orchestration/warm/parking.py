@@ -1,0 +1,153 @@
+"""What the ops of a run wait for: an op that must wait leaves its attempt, other ops go on, and then the run parks.
+
+A parked run is a row: it stays STARTED in Dagster, and no worker and no thread holds it. Its time, an event or a
+cancel request makes any worker resume it; the op that waited runs again from its start and finds what it waited for.
+"""
+
+# pyright: reportPrivateUsage=false
+# ActiveExecution has no public word for "not now".
+
+import math
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import dagster as dg
+
+from integrations.database import RunClaim, Wait
+from integrations.database.events import Events
+from integrations.errors import PermanentError
+from orchestration.warm.instance import WarmInstance
+from orchestration.warm.internals import ActiveExecution, DagsterEvent
+from orchestration.warm.interrupt import shielded, sleep
+
+SHORT_S = 1.0
+"""A shorter wait keeps its thread: parking costs more."""
+
+
+class Expired(PermanentError):
+    """What an op waited for did not come in time."""
+
+
+class Waiting(dg.DagsterError):
+    """Leaves an op that must wait; not for authors to catch. Dagster's errors pass by retry policies."""
+
+
+class Waits:
+    """The waits of one run, in the thread that executes it."""
+
+    def __init__(self, events: Events, claim: RunClaim) -> None:
+        self._events = events
+        self._claim = claim
+        self._deadlines = dict(_deadlines(claim.parked))
+        self._step: str | None = None
+        self._open: dict[str, Wait] = {}
+        self.asked = False
+        """Whether the op that executes now has asked to wait: how it ends doesn't count."""
+        self.parked: list[Wait] = []
+        """What the run waits for, once it has left."""
+
+    @contextmanager
+    def at(self, step: str) -> Generator[None]:
+        """Let the op that executes in this block wait."""
+        self._step, self.asked = step, False
+        _current.waits = self
+        try:
+            yield
+        finally:
+            self._step = _current.waits = None
+
+    def until(self, when: datetime) -> None:
+        """Return once it is `when`."""
+        left = (when - datetime.now(UTC)).total_seconds()
+        if left <= SHORT_S:
+            sleep(max(left, 0.0))
+            return
+        self._leave(Wait(self._here, f"`{self._here}` waits until {_instant(when)}", when))
+
+    def event(self, name: str, key: str | None, timeout: timedelta) -> dict[str, Any]:
+        """Return the body of an event; without a key, of one that is addressed to this run. Raises `Expired`."""
+        step, key = self._here, key or self._claim.run_id
+        with shielded():
+            body = self._events.take(self._claim, step, name, key)
+        if body is not None:
+            return body
+        now = datetime.now(UTC)
+        until = self._deadlines.get((step, name, key), now + timeout)
+        if until <= now:
+            raise Expired(f"The event {name!r} (key {key!r}) did not come until {_instant(until)}.")
+        reason = f"`{step}` waits for the event {name!r} (key {key!r}) until {_instant(until)}"
+        self._leave(Wait(step, reason, until, name, key))
+        raise AssertionError  # it has left
+
+    def set_aside(self, active: ActiveExecution, step: str) -> None:
+        """Take an op that asked to wait out of this execution; the run's next resumption tries it anew."""
+        active._in_flight.remove(step)  # noqa: SLF001 - see above
+        active._waiting_to_retry[step] = math.inf  # noqa: SLF001
+        self.asked = False
+
+    def due(self, active: ActiveExecution) -> list[Wait]:
+        """Return what the run waits for where nothing of it can execute for a while, else nothing."""
+        pools = active._instance_concurrency_context  # noqa: SLF001
+        if active.sleep_interval() <= SHORT_S or (pools is not None and pools.has_pending_claims()):
+            return []
+        return [*self._open.values(), *self._retries(active)]
+
+    def leave_run(self, instance: dg.DagsterInstance) -> None:
+        """Let Dagster end the execution, but not the run."""
+        if isinstance(instance, WarmInstance):
+            instance.parked.add(self._claim.run_id)
+        _current.left = True
+
+    def close(self, instance: WarmInstance) -> None:
+        """Clean up once the execution has ended, whichever way."""
+        instance.parked.discard(self._claim.run_id)
+        _current.left = False
+
+    def _retries(self, active: ActiveExecution) -> list[Wait]:
+        instants = active._waiting_to_retry.items()  # noqa: SLF001
+        found = [(step, datetime.fromtimestamp(at, UTC)) for step, at in instants if at != math.inf]
+        return [Wait(step, f"`{step}` is tried again at {_instant(at)}", at) for step, at in found]
+
+    @property
+    def _here(self) -> str:
+        assert self._step is not None
+        return self._step
+
+    def _leave(self, wait: Wait) -> None:
+        self._open[wait.step] = wait
+        self.asked = True
+        raise Waiting(wait.reason)
+
+
+class _Current(threading.local):
+    waits: Waits | None = None
+    left: bool = False
+
+
+_current = _Current()
+
+
+def here() -> Waits | None:
+    """Return the waits of the op that the calling thread executes; None outside of warm workers."""
+    return _current.waits
+
+
+def muted(event: DagsterEvent) -> bool:
+    """Tell whether Dagster's word is wrong: an op that leaves to wait has not failed, a parked run was not cut off."""
+    asked = _current.waits is not None and _current.waits.asked
+    return asked or (_current.left and event.is_engine_event)
+
+
+def _deadlines(parked: dict[str, object] | None) -> Generator[tuple[tuple[str, str, str], datetime]]:
+    waits = cast("list[dict[str, str | None]]", (parked or {}).get("waits") or [])
+    for wait in waits:
+        step, event, key, until = (wait.get(name) for name in ("step", "event", "key", "until"))
+        if step and event and key and until:
+            yield (step, event, key), datetime.fromisoformat(until)
+
+
+def _instant(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
