@@ -6,7 +6,7 @@ Dagster's run config is something else: see design words. Every secret is a refe
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import (
@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 SETTINGS_FILE = "runbell.toml"
+Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Section(BaseModel):
@@ -29,7 +30,7 @@ class Gateway(Section):
     """The process between channels and the database."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
     public_url: str | None = Field(
         default=None, description="Where browsers reach the gateway; default: host and port."
     )
@@ -42,7 +43,7 @@ class Dagster(Section):
     """The operators' UI, and the code locations."""
 
     host: str = "127.0.0.1"
-    port: int = 3000
+    port: Port = 3000
     public_url: str | None = None
     workspace: Path = Path("workspace.yaml")
 
@@ -51,7 +52,7 @@ class Serving(Section):
     """Ray Serve: the models."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
     engine: str = Field(default="llama_cpp", description="`llama_cpp`, or `openai` for any OpenAI-compatible endpoint.")
     model: str = Field(
         default="smollm2-135m", description="A name from `runbell models list`, or the endpoint's model."
@@ -79,7 +80,7 @@ class Memory(Section):
     """Chroma."""
 
     host: str = "127.0.0.1"
-    port: int = 0
+    port: Port = 0
     retention_days: int = 365
 
 
@@ -237,9 +238,9 @@ class Email(Section):
     user: str | None = None
     password: str | None = None
     imap_host: str | None = None
-    imap_port: int = 993
+    imap_port: Port = 993
     smtp_host: str | None = None
-    smtp_port: int = 587
+    smtp_port: Port = 587
     encryption: Literal["tls", "starttls", "none"] = Field(
         default="tls", description="Of IMAP; SMTP uses TLS on port 465 and STARTTLS elsewhere, unless this says none."
     )
