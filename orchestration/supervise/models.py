@@ -9,7 +9,13 @@ from orchestration.supervise.spec import Report
 
 
 def wanted(settings: Settings) -> list[tuple[str, Literal["chat", "embedder"]]]:
-    """Return the models that must be files here: an `openai` engine has its own elsewhere."""
+    """Return the models that must be files here: an `openai` engine has its own elsewhere.
+
+    Raises `Misconfigured` for an engine that there is not.
+    """
+    from serving.catalogue import check_engine
+
+    check_engine(settings.serving.engine)
     models: list[tuple[str, Literal["chat", "embedder"]]] = [(settings.serving.embedder, "embedder")]
     if settings.serving.engine == "llama_cpp":
         models.append((settings.serving.model, "chat"))

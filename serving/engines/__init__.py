@@ -59,12 +59,24 @@ class Embedder(Protocol):
 
 def load_engine(config: Serving, home: Path) -> Engine:
     """Load the chat model that the settings name. Blocks for seconds, or minutes with a large model."""
+    check_engine(config.engine)
     return cast("Engine", _module(config.engine).load(config, home))
 
 
 def load_embedder(name: str, home: Path) -> Embedder:
     """Load an embedder with the engine that its manifest names. Blocks for about a second."""
     return cast("Embedder", _module(find(home, name, kind="embedder").engine).load_embedder(name, home))
+
+
+def check_engine(name: str) -> None:
+    """Raise `Misconfigured` for a plain name that is no chat engine here; imports nothing."""
+    # Not by import: an engine's SDK may be missing where only the settings are checked.
+    known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py") if "\ndef load(" in p.read_text("utf-8"))
+    if "." not in name and name not in known:
+        raise Misconfigured(
+            f"There is no engine {name!r}. Set serving.engine to one of: {', '.join(known)};"
+            " or to a module of your own, as in my_package.my_engine."
+        )
 
 
 def _module(name: str):  # noqa: ANN202 - a module, whose `load` the callers above give its type
@@ -74,5 +86,4 @@ def _module(name: str):  # noqa: ANN202 - a module, whose `load` the callers abo
     except ModuleNotFoundError as error:
         if error.name is None or not path.startswith(error.name):
             raise
-        known = ", ".join(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
-        raise Misconfigured(f"There is no engine {name!r}. Set serving.engine to one of: {known}.") from error
+        raise Misconfigured(f"There is no engine {name!r}: no module {path} can be imported.") from error

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from integrations import telemetry
+from integrations.errors import Misconfigured
 from serving import deployment
 from serving.config import Serving
 from serving.deployment import Chat
+from serving.engines import check_engine
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, ModelInfo
 
 REQUEST = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
@@ -31,6 +33,17 @@ async def test_an_engine_of_ones_own_is_chosen_by_its_modules_name(chat: Chat):
 
     assert [item.text for item in items] == ["first", ""]
     assert await chat.describe() == ModelInfo(name="mine", engine="scripted", context_tokens=9)
+
+
+@pytest.mark.parametrize("name", ["opnai", "minilm", "minilm_graph"])
+def test_an_engine_that_there_is_not_is_refused_with_those_that_there_are(name: str):
+    with pytest.raises(Misconfigured, match=rf"no engine '{name}'.*llama_cpp, openai"):
+        check_engine(name)
+
+
+@pytest.mark.parametrize("name", ["llama_cpp", "openai", "my_package.my_engine"])
+def test_an_engine_of_ours_or_of_ones_own_is_taken(name: str):
+    check_engine(name)
 
 
 async def test_a_deadline_ends_the_generation_and_is_told(chat: Chat):

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from integrations.errors import Misconfigured
-from integrations.settings import Settings
+from integrations.settings import Gateway, Serving, Settings
 from orchestration.supervise.home import Home, private_folder
 from orchestration.supervise.locations import read_locations
+from orchestration.supervise.models import wanted
 from orchestration.supervise.plan import choose_endpoints, make_plan
 from orchestration.supervise.preflight import disk_problem, problems
 
@@ -154,3 +156,14 @@ def test_locations_of_all_kinds_are_read(tmp_path: Path) -> None:
 def test_a_workspace_that_makes_no_sense_is_explained(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(Misconfigured, match=told):
         read_locations(a_workspace(tmp_path, text))
+
+
+def test_an_engine_that_there_is_not_is_refused_before_anything_starts() -> None:
+    with pytest.raises(Misconfigured, match=r"serving\.engine to one of: llama_cpp, openai"):
+        wanted(Settings(serving=Serving(engine="opnai")))
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_there_is_not_is_refused(port: int) -> None:
+    with pytest.raises(ValidationError, match=r"than or equal to"):
+        Gateway(port=port)
