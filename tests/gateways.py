@@ -130,7 +130,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 30, explain: Call
 
 
 class ScriptedWorker:
-    """Claims messages and answers each `echo: TEXT`; texts that begin with `stream` get progress first."""
+    """Claims messages and answers each `echo: TEXT`.
+
+    Commands get a run, and so do texts that begin with `stream`; a command with the value `many` is refused.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -169,7 +172,11 @@ class ScriptedWorker:
         self.handled.append(claimed.message_id)
         text = message.text or f"{message.command} {message.args}"
         reply = OutboundMessage(address=message.address, text=f"echo: {text}")
-        if not text.startswith("stream"):
+        if "many" in message.args.values():
+            reply = OutboundMessage(address=message.address, text="days: a whole number is needed")
+            self.database.inbox.settle(claimed, [reply], principal_id=principal.id, status=MessageStatus.FAILED)
+            return
+        if message.command is None and not text.startswith("stream"):
             self.database.inbox.settle(claimed, [reply], principal_id=principal.id)
             return
         run = self.database.inbox.start(

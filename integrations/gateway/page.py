@@ -7,6 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from integrations.errors import NotFound
 from integrations.gateway.services import Wired
@@ -33,6 +35,15 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",
 }
+COMPRESSED_FROM_BYTES = 1024
+
+
+class PageFile(FileResponse):
+    """A file of the page, compressed where the browser takes it and it is large enough."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await GZipMiddleware(super().__call__, COMPRESSED_FROM_BYTES)(scope, receive, send)
 
 
 @router.get("/", include_in_schema=False)
@@ -42,7 +53,7 @@ async def index(request: Request, services: Wired, key: Annotated[str, Query(max
         return await enter(request, services, key)
     if not (WEB / "index.html").is_file():
         raise NotFound("The chat page is not installed: integrations/gateway/web/index.html is missing.")
-    return FileResponse(WEB / "index.html", headers=HEADERS)
+    return PageFile(WEB / "index.html", headers=HEADERS)
 
 
 def add_page(app: FastAPI) -> None:
@@ -58,6 +69,6 @@ def _serve(path: Path) -> Callable[[Request], Awaitable[Response]]:
 
     async def serve(_: Request) -> Response:
         # Revalidated by its ETag each time, so that an upgrade is seen at once.
-        return FileResponse(path, media_type=media_type, headers=HEADERS)
+        return PageFile(path, media_type=media_type, headers=HEADERS)
 
     return serve

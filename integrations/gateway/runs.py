@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import re
+import time
 import uuid
 from typing import Annotated, Any, cast
 
@@ -25,6 +26,7 @@ from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, run_id_for
 
 router = APIRouter(tags=["runs"])
+END_POLL_SECONDS = 0.05
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 RunId = Annotated[str, Path(description="The run's id, the same as in the Dagster UI.", max_length=64)]
 
@@ -44,7 +46,11 @@ async def commands(services: Wired, caller: Authenticated) -> Commands:  # noqa:
 async def start(
     body: NewRun, request: Request, response: Response, services: Wired, caller: Authenticated, prefer: Preferred = ""
 ) -> AcceptedRun | RunState:
-    """Start a command; its message is stored when this returns."""
+    """Start a command; its message is stored when this returns.
+
+    Values are checked by the command's worker: one of the wrong type is refused (422) after waiting, or told by the
+    message's reply.
+    """
     if body.callback_url is not None:
         raise InvalidInput(
             "Callbacks are not supported yet: leave it out and ask GET /v1/runs/{id}.", field="callback_url"
@@ -65,7 +71,7 @@ async def start(
     )
     run_id = run_id_for(accepted.message_id)
     if (seconds := wait_seconds(prefer)) is not None:
-        view = await settled(services, accepted.message_id, seconds)
+        view = await _ended(services, accepted.message_id, seconds)
         response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
         response.status_code = 200 if view.status.settled else 202
         return await _state(services, caller, run_id, accepted.message_id)
@@ -106,6 +112,24 @@ def _end(services: Services, message_id: str) -> bool:
     return services.database.inbox.answer(
         message_id, [reply], status=MessageStatus.FAILED, error="cancelled before it began"
     )
+
+
+async def _ended(services: Services, message_id: str, seconds: float) -> MessageView:
+    """Wait for the message's end and its run's; raise InvalidInput where it was refused, so that no run ever was."""
+    until = time.monotonic() + seconds
+    view = await settled(services, message_id, seconds)
+    if not view.status.settled:
+        return view
+    if view.run_id is None:
+        said = "\n".join(reply.text for reply in view.replies)
+        raise InvalidInput(said or view.error or "No run was made.")
+    # The answer is written before the run ends, mostly a moment; the end is told to nobody, so it is asked for.
+    while time.monotonic() < until:
+        run = await asyncio.to_thread(services.database.runs.get, view.run_id)
+        if run is None or run.state != "running":
+            break
+        await asyncio.sleep(END_POLL_SECONDS)
+    return view
 
 
 async def _state(services: Services, caller: Caller, run_id: str, message_id: str | None) -> RunState:

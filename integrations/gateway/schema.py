@@ -1,9 +1,11 @@
 """What requests and answers of the REST API look like."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from integrations.database import Entry, MessageView
 from integrations.errors import InvalidInput
@@ -46,6 +48,27 @@ class Request(BaseModel):
     """A body that we read; fields that we don't know are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, body: object) -> object:
+        """Refuse unknown fields with the list of those that there are; pydantic's own words don't tell it."""
+        unknown = cast("dict[str, object]", body).keys() - cls.model_fields.keys() if isinstance(body, dict) else ()
+        if unknown:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_unknown(name, cls.model_fields) for name in sorted(unknown)[:20]]
+            )
+        return body
+
+
+def _unknown(name: str, known: Iterable[str]) -> InitErrorDetails:
+    shown = name[:100].encode("utf-8", "replace").decode()  # JSON can hold half a character, an error can't.
+    told: dict[str, object] = {"name": repr(shown), "known": ", ".join(known)}
+    return {
+        "type": PydanticCustomError("unknown_field", "There is no field {name}. Known: {known}.", told),
+        "loc": (shown,),
+        "input": None,
+    }
 
 
 class NewMessage(Request):

@@ -1,16 +1,19 @@
 """The page's way in: a one-time link that sets a session cookie, so that no token is ever typed or in a URL."""
 
 import asyncio
+import logging
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from integrations.errors import Unauthorized
 from integrations.gateway.callers import Authenticated
 from integrations.gateway.schema import SessionLink
 from integrations.gateway.services import Services, Wired
 from integrations.security.tokens import LINK_SECONDS, SESSION_SECONDS
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["page"])
 COOKIE = "runbell_session"
 
@@ -24,11 +27,17 @@ async def link(services: Wired, caller: Authenticated) -> SessionLink:  # noqa: 
 
 
 async def enter(request: Request, services: Services, key: str) -> Response:
-    """Use up a link: set the cookie, and go to the page; `page.py` calls it for `/?key=…`."""
+    """Use up a link: set the cookie, and go to the page; `page.py` calls it for `/?key=…`.
+
+    A link that is used, old or unknown leads to the page too, which says that nobody is signed in and what to do.
+    """
     services.limits.read(f"stranger:{request.client.host if request.client else ''}")
     response = RedirectResponse("/", 303)
     if not services.keys.is_session(request.cookies.get(COOKIE, "")):
-        set_cookie(response, services, await asyncio.to_thread(services.keys.redeem_link, key))
+        try:
+            set_cookie(response, services, await asyncio.to_thread(services.keys.redeem_link, key))
+        except Unauthorized as error:
+            logger.info("sign-in link refused: %s", error)
     return response
 
 

@@ -90,10 +90,12 @@ class Keys:
             path.unlink()  # Only one caller succeeds.
         except FileNotFoundError as error:
             raise Unauthorized(
-                "This link was used already, or never existed: run `runbell up` for a new one."
+                "This link was used already, or never existed: `runbell status` or `runbell up` prints a new one."
             ) from error
         if age > LINK_SECONDS:
-            raise Unauthorized("This link is older than ten minutes: run `runbell up` for a new one.")
+            raise Unauthorized(
+                "This link is older than ten minutes: `runbell status` or `runbell up` prints a new one."
+            )
         return self.new_session()
 
     def new_session(self) -> str:

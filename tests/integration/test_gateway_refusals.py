@@ -60,6 +60,7 @@ def is_problem(answer: httpx.Response, status: int) -> dict[str, object]:
         (b'{"text": " \\n\\t"}', JSON, 422),
         (b'{"text": "\\u0007\\u202e"}', JSON, 422),
         (b'{"text": 7}', JSON, 422),
+        (b'{"text": "hi", "\\ud800": 1}', JSON, 422),
         (b'{"text": null}', JSON, 422),
         (b'{"text": "a\\u0000b"}', JSON, 422),
         (b'{"text": "\\ud800"}', JSON, 422),
@@ -76,6 +77,17 @@ def is_problem(answer: httpx.Response, status: int) -> dict[str, object]:
 )
 def test_a_bad_message_is_a_problem(gateway: Gateway, content: bytes, headers: dict[str, str], status: int) -> None:
     is_problem(gateway.client.post("/v1/messages", content=content, headers=headers), status)
+
+
+def test_an_unknown_field_is_named_with_those_that_there_are(gateway: Gateway) -> None:
+    answer = gateway.client.post("/v1/runs", json={"command": "digest", "arguments": {}})
+
+    assert is_problem(answer, 422)["errors"] == [
+        {
+            "field": "arguments",
+            "detail": "There is no field 'arguments'. Known: command, args, event_id, callback_url.",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +136,6 @@ def test_unusual_but_good_text_is_accepted(gateway: Gateway, text: str) -> None:
         ("DELETE", "/v1/commands", 405),
         ("GET", "/v1/session-links", 405),
         ("POST", "/", 405),
-        ("GET", "/?key=unknown", 401),
         ("GET", "/channels/webhook/alerts", 405),
     ],
 )

@@ -114,8 +114,24 @@ def test_waiting_for_a_run_gives_its_answer(gateway: Gateway, stores: Database, 
 
     assert run.status_code == 200
     assert (run.json()["message"]["status"], run.json()["job"]) == ("answered", "assistant")
-    wait_for(lambda: gateway.client.get(f"/v1/runs/{run.json()['run_id']}").json()["state"] == "finished")
+    assert run.json()["state"] == "finished"
     assert gateway.client.post(f"/v1/runs/{run.json()['run_id']}/cancel").status_code == 409
+
+
+def test_a_run_that_was_refused_is_told_with_the_reply_and_is_not_there(
+    gateway: Gateway, stores: Database, worker: ScriptedWorker
+) -> None:
+    stores.commands.replace("core", [command("digest")])
+    wrong = {"command": "digest", "args": {"days": "many"}, "event_id": str(uuid.uuid4())}
+
+    waited = gateway.client.post("/v1/runs", json=wrong, headers={"Prefer": "wait=10"})
+    accepted = gateway.client.post("/v1/runs", json=wrong)
+
+    assert waited.status_code == 422
+    assert waited.headers["content-type"] == "application/problem+json"
+    assert waited.json()["detail"] == "days: a whole number is needed"
+    assert accepted.status_code == 202
+    assert gateway.client.get(accepted.json()["url"]).status_code == 404
 
 
 def test_a_run_that_nobody_began_is_cancelled_on_the_spot(gateway: Gateway, stores: Database) -> None:
@@ -186,29 +202,6 @@ def test_a_file_is_read_where_its_conversation_is(gateway: Gateway, stores: Data
     assert downloaded.headers["content-type"] == "application/octet-stream"
     assert gateway.client.get(f"/v1/files/{hidden.id}").status_code == 404
     assert httpx.get(f"{gateway.url}/v1/files/{chart.id}").status_code == 401
-
-
-def test_a_link_opens_the_page_once_and_its_session_is_kept_from_scripts(gateway: Gateway) -> None:
-    link = gateway.client.post("/v1/session-links").json()["url"]
-
-    with httpx.Client(base_url=gateway.url) as browser:
-        entered = browser.get(link)
-        assert (entered.status_code, entered.headers["location"]) == (303, "/")
-        cookie = entered.headers["set-cookie"]
-        assert "HttpOnly" in cookie
-        assert "samesite=strict" in cookie.lower()
-        assert browser.get("/v1/commands").status_code == 200
-        assert browser.post("/v1/session-links", headers={"Origin": "http://evil.example"}).status_code == 403
-    assert httpx.get(link).status_code == 401
-
-
-def test_the_page_allows_nothing_from_elsewhere(gateway: Gateway) -> None:
-    page = httpx.get(gateway.url)
-
-    assert page.status_code == 200
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert "http" not in page.headers["content-security-policy"]
-    assert httpx.get(f"{gateway.url}/../__main__.py").status_code == 404
 
 
 def test_readiness_says_what_is_missing(gateway: Gateway, stores: Database) -> None:
