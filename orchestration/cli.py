@@ -5,7 +5,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,9 +49,11 @@ def up(*, foreground: Annotated[bool, typer.Option(help="Stay, and stop everythi
 @app.command()
 def down() -> None:
     """Stop everything; nothing is lost."""
+    from orchestration.supervise.home import Home
+    from orchestration.terminal.configuration import home_anyway
     from orchestration.terminal.lifecycle import stop
 
-    raise typer.Exit(stop(_settings()[1]))
+    raise typer.Exit(stop(Home(home_anyway())))
 
 
 @app.command()
@@ -107,7 +108,7 @@ def send(
     settings, home = _settings()
     with Client(settings.gateway_url, home.path) as client:
         state = client.send(text, conversation=conversation, timeout_s=timeout)
-    raise typer.Exit(show_message(state, as_json=as_json))
+    raise typer.Exit(show_message(state, settings.gateway_url, as_json=as_json))
 
 
 @app.command()
@@ -143,12 +144,16 @@ def run(
     """Run a command and print what it answers; exit status 0 when it succeeded."""
     from integrations.gateway.client import Client
     from orchestration.terminal.answers import show_run
-    from orchestration.terminal.arguments import typed
+    from orchestration.terminal.arguments import refused, typed
 
     settings, home = _settings()
     with Client(settings.gateway_url, home.path) as client:
-        state = client.run(command, typed(command, arguments or [], client.commands()), timeout_s=timeout)
-    raise typer.Exit(show_run(state, as_json=as_json))
+        known = client.commands()
+        try:
+            state = client.run(command, typed(command, arguments or [], known), timeout_s=timeout)
+        except InvalidInput as error:
+            raise refused(command, known, error) from error
+    raise typer.Exit(show_run(state, settings.gateway_url, as_json=as_json))
 
 
 @app.command()
@@ -197,18 +202,10 @@ def replay_outbox(item: Annotated[int, typer.Argument(metavar="ID")]) -> None:
 
 
 def _settings() -> "tuple[Settings, Home]":
-    from pydantic import ValidationError
-
-    from integrations.settings import SETTINGS_FILE, Settings
     from orchestration.supervise.home import Home
+    from orchestration.terminal.configuration import read_settings
 
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for wrong in error.errors(include_input=False, include_url=False):
-            where = ".".join(str(part) for part in wrong["loc"])
-            _complain(f"{where}: {wrong['msg']}. Look at {Path(SETTINGS_FILE).resolve()} and RUNBELL_* variables.")
-        raise typer.Exit(USAGE) from error
+    settings = read_settings()
     return settings, Home(settings.state)
 
 

@@ -23,13 +23,13 @@ from integrations.errors import (
     Unauthorized,
     Unavailable,
 )
+from integrations.gateway.installation import is_kept, program
 from integrations.security.tokens import FILE as TOKEN_FILE
 from integrations.security.tokens import read_token
 
-NOT_UP = "Runbell is not up. Start it with: make up (or runbell up)."
 WAIT_S = 25
 ACCEPT_S = 15
-"""Seconds for which a gateway that is up but can't accept anything is asked again."""
+"""Seconds for which a gateway that can't accept anything, or is being started again, is asked again."""
 SETTLED = frozenset({"answered", "failed", "dead"})
 
 Json = Mapping[str, object]
@@ -47,8 +47,15 @@ _KINDS: dict[int, type[RunbellError]] = {
 class NotUp(Unavailable):
     """Nothing listens where the gateway should be."""
 
-    def __init__(self) -> None:
-        super().__init__(NOT_UP)
+    def __init__(self, *, restarting: bool = False) -> None:
+        """Say how to start it; where its supervisor lives, where to look."""
+        text = (
+            f"Runbell is up, but its gateway does not answer. Look at: {program()} status"
+            if restarting
+            else f"Runbell is not up. Start it with: make up (or {program()} up)."
+        )
+        super().__init__(text)
+        self.restarting = restarting
 
 
 class Client:
@@ -65,6 +72,7 @@ class Client:
             timeout=httpx.Timeout(10.0, read=WAIT_S + 20.0),
             trust_env=False,
         )
+        self._home = home
         self._sleep = sleep
         self._now = now
 
@@ -78,6 +86,8 @@ class Client:
 
     def send(self, text: str, *, conversation: str | None = None, timeout_s: float = 300.0) -> Json:
         """Say something and wait for its end; returns the message's state, unfinished after `timeout_s`."""
+        if not text.strip():
+            raise InvalidInput("There is nothing to send: the text is empty.", field="text")
         body: dict[str, object] = {"text": text}
         if conversation:
             body["conversation"] = conversation
@@ -90,11 +100,11 @@ class Client:
 
     def commands(self) -> list[Json]:
         """Return the commands that one may run."""
-        return cast("list[Json]", self._call("GET", "/v1/commands").get("commands", []))
+        return cast("list[Json]", self._patient("GET", "/v1/commands").get("commands", []))
 
     def session_link(self) -> str:
         """Return a one-time link that opens the chat page."""
-        return str(self._call("POST", "/v1/session-links")["url"])
+        return str(self._patient("POST", "/v1/session-links")["url"])
 
     def _until(self, path: str, body: dict[str, object], timeout_s: float, is_over: Callable[[Json], bool]) -> Json:
         """Post, and post again under the same event id until the end is reached: each time the gateway waits."""
@@ -108,7 +118,8 @@ class Client:
             except (Unavailable, RateLimited, Overloaded) as error:
                 # Once accepted it will be answered: a restart of the gateway must not lose it.
                 impatient = not accepted and timeout_s - left > ACCEPT_S
-                if left <= 0 or impatient or (isinstance(error, NotUp) and not accepted):
+                is_down = isinstance(error, NotUp) and not error.restarting
+                if left <= 0 or impatient or (is_down and not accepted):
                     raise
                 self._sleep(min(error.after, 5.0))
                 continue
@@ -116,12 +127,23 @@ class Client:
             if is_over(state) or left <= WAIT_S:
                 return state
 
+    def _patient(self, method: str, path: str) -> Json:
+        """Call; wait for a gateway that its supervisor starts again."""
+        deadline = self._now() + ACCEPT_S
+        while True:
+            try:
+                return self._call(method, path)
+            except NotUp as error:
+                if not error.restarting or self._now() >= deadline:
+                    raise
+                self._sleep(error.after)
+
     def _call(self, method: str, path: str, body: Json | None = None, *, wait_s: int | None = None) -> Json:
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
         try:
             answer = self._http.request(method, path, json=body, headers=headers)
         except httpx.ConnectError as error:
-            raise NotUp from error
+            raise NotUp(restarting=is_kept(self._home)) from error
         except httpx.HTTPError as error:
             raise Unavailable(f"The gateway broke off: {type(error).__name__}. Try again.") from error
         if answer.is_success:
@@ -137,13 +159,17 @@ def problem(answer: httpx.Response) -> RunbellError:
         found = None
     told = cast("Json", found) if isinstance(found, Mapping) else {}
     text = str(told.get("detail") or told.get("title") or f"The gateway answered {answer.status_code}.")
-    for field in cast("list[Json]", told.get("errors") or []):
-        text += f"\n  {field.get('field')}: {field.get('detail')}"
+    fields = cast("list[Json]", told.get("errors") or [])
+    # The detail of a single fault is that fault.
+    for field in fields:
+        if str(field.get("detail")) not in text:
+            text += f"\n  {field.get('field')}: {field.get('detail')}"
     if answer.status_code == 429:
         return RateLimited(text, after=_after(answer))
     if answer.status_code >= 500:
         return Unavailable(text, after=_after(answer))
-    return _KINDS.get(answer.status_code, Rejected)(text)
+    kind = _KINDS.get(answer.status_code, Rejected)
+    return InvalidInput(text, field=str(fields[0].get("field"))) if kind is InvalidInput and fields else kind(text)
 
 
 def _after(answer: httpx.Response) -> float:

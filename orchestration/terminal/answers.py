@@ -1,30 +1,33 @@
 """Answers, runs and commands on the terminal."""
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from integrations.gateway.client import SETTLED, Json
+from integrations.gateway.installation import program
 
 ANSWERED, FAILED = 0, 1
+_TAG = re.compile(r"\s+#[0-9a-f]{8}$")
 
 
-def show_message(state: Json, *, as_json: bool) -> int:
-    """Print a message's answers; return the exit status."""
+def show_message(state: Json, url: str, *, as_json: bool) -> int:
+    """Print a message's answers, and how to answer them; `url` is the gateway's. Return the exit status."""
     status = str(state.get("status"))
     if as_json:
         print_json(state)
         return ANSWERED if status == "answered" else FAILED
     replies = cast("Sequence[Json]", state.get("replies") or ())
-    for reply in replies:
-        print(reply.get("text", ""))
-        for attachment in cast("Sequence[Json]", reply.get("attachments") or ()):
-            print(f"📎 {attachment.get('name')} {attachment.get('url')}")
+    _show_replies(replies, str(state.get("conversation")), url)
     if status == "answered":
         return ANSWERED
     if status not in SETTLED:
-        print(f"There is no answer yet ({status}). It goes on; look at {state.get('run_url') or 'runbell status'}.")
+        print(
+            f"There is no answer yet ({status}). It goes on; look at {state.get('run_url') or f'{program()} status'}."
+        )
     elif not replies:
         print(f"This message failed: {state.get('error') or status}.", file=sys.stderr)
     if state.get("run_url"):
@@ -32,14 +35,14 @@ def show_message(state: Json, *, as_json: bool) -> int:
     return FAILED
 
 
-def show_run(state: Json, *, as_json: bool) -> int:
+def show_run(state: Json, url: str, *, as_json: bool) -> int:
     """Print what a run answered; return the exit status."""
     message = state.get("message")
     told = cast("Json", message) if isinstance(message, Mapping) else {}
     if as_json:
         print_json(state)
         return ANSWERED if told.get("status") == "answered" else FAILED
-    return show_message({"run_url": state.get("run_url"), **told}, as_json=False)
+    return show_message({"run_url": state.get("run_url"), **told}, url, as_json=False)
 
 
 def show_commands(commands: Sequence[Json], *, as_json: bool) -> None:
@@ -55,9 +58,32 @@ def show_commands(commands: Sequence[Json], *, as_json: bool) -> None:
             print(f"    {description.splitlines()[0]}")
 
 
+def file_line(attachment: Json, url: str) -> str:
+    """Show a file, with the full address that a browser takes."""
+    path = str(attachment.get("url"))
+    return f"📎 {attachment.get('name')} {url.rstrip('/') + path if path.startswith('/') else path}"
+
+
+def spoken(reply: Json) -> list[str]:
+    """Return what may be said to an answer's choices: a person needs no `#id` to say yes to what stands above."""
+    choices = cast("Sequence[Json]", reply.get("choices") or ())
+    return [_TAG.sub("", str(choice.get("text"))) for choice in choices]
+
+
 def print_json(value: object) -> None:
     """Print one JSON object."""
     print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _show_replies(replies: Sequence[Json], conversation: str, url: str) -> None:
+    for reply in replies:
+        print(reply.get("text", ""))
+        for attachment in cast("Sequence[Json]", reply.get("attachments") or ()):
+            print(file_line(attachment, url))
+    if replies and (said := spoken(replies[-1])):
+        again = f"{program()} send --conversation {shlex.quote(conversation)}"
+        others = "".join(f" (or: {shlex.quote(text)})" for text in said[1:])
+        print(f"Answer with: {again} {shlex.quote(said[0])}{others}")
 
 
 def _form(command: Json) -> str:

@@ -1,10 +1,12 @@
 """`key=value` words of `runbell run`: typed as the command's JSON Schema wants them; the gateway checks them."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from integrations.errors import InvalidInput
+from integrations.gateway.installation import program
 
 Json = Mapping[str, object]
 
@@ -22,6 +24,16 @@ def typed(command: str, words: Sequence[str], commands: Sequence[Json]) -> dict[
             raise InvalidInput(f"{key} is given twice.")
         arguments[key] = _value(value, cast("Json", properties.get(key) or {}))
     return arguments
+
+
+def refused(command: str, commands: Sequence[Json], error: InvalidInput) -> InvalidInput:
+    """Return what to tell of the gateway's refusal, in the terminal's words instead of REST's."""
+    if error.field != "command":
+        key = (error.field or "").removeprefix("args.")
+        return InvalidInput(str(error) if key in str(error) else f"{key}: {error}", field=error.field)
+    near = difflib.get_close_matches(command, [name for known in commands for name in _names(known)], 3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"`{program()} commands` lists them."
+    return InvalidInput(f"There is no command {command!r}. {hint}", field="command")
 
 
 def _names(command: Json) -> set[str]:

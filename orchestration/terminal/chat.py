@@ -28,7 +28,7 @@ def talk(url: str, home: Path, conversation: str) -> int:
     seen = folder / "seen.json"
     after = read_json(seen).get(conversation)
     live = LiveChat(url, home, conversation, after=after if isinstance(after, int) else 0)
-    transcript = Transcript(live, _write, colours=sys.stdout.isatty())
+    transcript = Transcript(live, _write, url=url, colours=sys.stdout.isatty())
     try:
         asyncio.run(_talk(live, transcript, folder))
     finally:

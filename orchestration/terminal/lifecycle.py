@@ -6,6 +6,7 @@ import time
 
 from integrations.errors import RunbellError
 from integrations.gateway.client import Client
+from integrations.gateway.installation import program
 from integrations.settings import Settings
 from orchestration.supervise import launch
 from orchestration.supervise.board import read_board
@@ -19,7 +20,7 @@ def start(settings: Settings, home: Home) -> int:
         with Screen() as screen:
             outcome = launch.up(home, screen.show)
     except KeyboardInterrupt:
-        _say("It goes on starting in the background. See: runbell status. Stop it with: runbell down")
+        _say(f"It goes on starting in the background. See: {program()} status. Stop it with: {program()} down")
         return 130
     for problem in outcome.problems:
         _say(f"✗ {problem}" if outcome.kind == "failed" else f"! {problem}")
@@ -38,7 +39,7 @@ def start_in_foreground(settings: Settings, home: Home) -> int:
     threading.Thread(target=_tell, args=(settings, home), daemon=True).start()
     status = main()
     if status == RUNNING:
-        _say("Runbell is already up. Stop it with: runbell down")
+        _say(f"Runbell is already up. Stop it with: {program()} down")
         return 1
     if status and (board := read_board(home.state)):
         for problem in board.problems:
@@ -65,7 +66,7 @@ def links(settings: Settings, home: Home) -> None:
     except RunbellError as error:
         print(f"  Chat        {settings.gateway_url}   (no link: {error})")
     print(f"  Dagster UI  {settings.dagster_url}")
-    print("  Or          runbell chat · runbell send 'Hello' · runbell status · runbell down")
+    print("  Or          " + " · ".join(f"{program()} {word}" for word in ("chat", "send 'Hello'", "status", "down")))
 
 
 def _tell(settings: Settings, home: Home) -> None:

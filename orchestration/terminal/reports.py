@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from integrations.gateway.client import NOT_UP
+from integrations.gateway.client import NotUp
 from orchestration.supervise.doctor import Finding
 from orchestration.supervise.status import Status
 
@@ -13,14 +13,14 @@ def show_status(found: Status) -> None:
     """Print the table of `runbell status`."""
     console = Console(highlight=False)
     words = {
-        "down": NOT_UP,
+        "down": str(NotUp()),
         "ready": "Runbell is up and well.",
         "starting": "Runbell is starting.",
         "stopping": "Runbell is being stopped.",
         "degraded": "Runbell is up, but not all is well.",
         "abandoned": "Runbell is not supervised.",
     }
-    console.print(words[found.overall], style="green" if found.well else "yellow")
+    console.print(words[found.overall], style="green" if found.well else "yellow", markup=False, soft_wrap=True)
     for problem in found.problems:
         console.print(f"! {problem}", style="yellow", markup=False)
     if not found.rows:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from integrations.gateway.live import LiveChat
+from orchestration.terminal.answers import file_line, spoken
 
 Frame = Mapping[str, object]
 _MARKS = {"started": "…", "succeeded": "✓", "failed": "✗", "skipped": "–"}
@@ -30,11 +31,12 @@ class Talking:
 
 
 class Transcript:
-    """Shows the frames of one conversation; `write` takes text without adding a line end."""
+    """Shows the frames of one conversation; `write` takes text without adding a line end; files are at `url`."""
 
-    def __init__(self, live: LiveChat, write: Callable[[str], object], *, colours: bool = True) -> None:
+    def __init__(self, live: LiveChat, write: Callable[[str], object], *, url: str, colours: bool = True) -> None:
         self._live = live
         self._write = write
+        self._url = url
         self._dim_on, self._dim_off = ("\x1b[2m", "\x1b[0m") if colours else ("", "")
         self._open: dict[str, Talking] = {}
         self._by_message: dict[str, Talking] = {}
@@ -131,9 +133,8 @@ class Transcript:
                 self._break(talking)
             self._line(text)
         for attachment in cast("Sequence[Frame]", frame.get("attachments") or ()):
-            self._line(f"📎 {attachment.get('name')} {attachment.get('url')}")
-        choices = [str(choice.get("text")) for choice in cast("Sequence[Frame]", frame.get("choices") or ())]
-        if choices:
+            self._line(file_line(attachment, self._url))
+        if choices := spoken(frame):
             self._line(f"{self._dim_on}say: {' · '.join(choices)}{self._dim_off}")
         self._answered.append(str(frame.get("message_id")))
         if talking is not None and talking.is_doubtful:

@@ -8,9 +8,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from integrations.database import Database, StoredCommand
+from integrations.gateway.client import ACCEPT_S, Client, NotUp
 from integrations.messages import Address, Delivery, OutboundMessage
 from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
 
@@ -89,7 +91,7 @@ def test_send_refuses_an_empty_text_as_wrong_usage(gateway: Gateway) -> None:
     ended = runbell(gateway, "send", "   ")
 
     assert ended.returncode == 2
-    assert "empty" in ended.stderr
+    assert ended.stderr == "There is nothing to send: the text is empty.\n"
 
 
 def test_send_that_gets_no_answer_in_time_fails_and_says_that_it_goes_on(gateway: Gateway) -> None:
@@ -112,7 +114,57 @@ def test_run_of_an_unknown_command_is_wrong_usage_with_a_hint(gateway: Gateway) 
     ended = runbell(gateway, "run", "digset")
 
     assert ended.returncode == 2
-    assert "Did you mean digest?" in ended.stderr
+    assert ended.stderr == "There is no command 'digset'. Did you mean digest?\n"
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_wrong_argument_is_told_once(gateway: Gateway) -> None:
+    ended = runbell(gateway, "run", "digest", "lmit=3")
+
+    assert (ended.returncode, ended.stderr) == (2, "lmit: digest takes limit, title.\n")
+
+
+@pytest.fixture
+def supervised(gateway: Gateway) -> Iterator[None]:
+    """Publish this process as the supervisor."""
+    me = psutil.Process()
+    state = gateway.home / "run" / "state.json"
+    state.write_text(json.dumps({"supervisor_pid": me.pid, "supervisor_began": me.create_time()}))
+    yield
+    state.unlink()
+
+
+@pytest.mark.usefixtures("worker", "supervised")
+def test_a_gateway_that_its_supervisor_starts_again_is_waited_for(gateway: Gateway) -> None:
+    def restart(_: float) -> None:
+        gateway.start()
+
+    with Client(gateway.url, gateway.home, sleep=restart) as client:
+        gateway.kill()
+        sent = client.send("hello")
+        gateway.kill()
+        commands = client.commands()
+
+    assert sent["status"] == "answered"
+    assert [command["name"] for command in commands] == ["digest"]
+
+
+@pytest.mark.usefixtures("supervised")
+def test_a_gateway_that_does_not_come_back_is_not_waited_for_longer_than_said(gateway: Gateway) -> None:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    with Client("http://127.0.0.1:9", gateway.home, sleep=sleep, now=lambda: clock[0]) as client:
+        with pytest.raises(NotUp, match="Runbell is up, but its gateway does not answer"):
+            client.send("hello")
+        after_send = clock[0]
+        with pytest.raises(NotUp):
+            client.commands()
+
+    assert ACCEPT_S <= after_send <= ACCEPT_S + 1.5
+    assert ACCEPT_S <= clock[0] - after_send <= ACCEPT_S + 1.5
 
 
 @pytest.mark.usefixtures("stores")

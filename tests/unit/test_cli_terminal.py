@@ -1,5 +1,6 @@
 """The command line without a server: arguments, the transcript, plain errors, quick help."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,15 +9,23 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from integrations.errors import InvalidInput
+from integrations.gateway.installation import is_kept, program
 from integrations.gateway.live import Frame, LiveChat
 from integrations.security.tokens import create_token
-from orchestration.terminal.arguments import typed
+from orchestration.terminal.answers import show_message
+from orchestration.terminal.arguments import refused, typed
 from orchestration.terminal.transcript import Transcript
 
 RUNBELL = Path(sys.executable).with_name("runbell")
+YES_OR_NO = [
+    {"label": "Yes", "text": "yes #0123abcd"},
+    {"label": "否", "text": "否 #0123abcd"},
+    {"label": "The digest", "text": "/digest limit=3"},
+]
 COMMANDS = [
     {
         "name": "health",
@@ -86,7 +95,7 @@ SETTLED = {"type": "settled", "message_id": "m", "status": "answered"}
 
 async def shown(home: Path, *frames: Mapping[str, Any]) -> tuple[str, Transcript]:
     written: list[str] = []
-    transcript = Transcript(Told(home, *frames), written.append, colours=False)
+    transcript = Transcript(Told(home, *frames), written.append, url="http://127.0.0.1:9", colours=False)
     await transcript.follow()
     return "".join(written), transcript
 
@@ -136,6 +145,61 @@ async def test_ops_and_the_runs_link_are_shown(tmp_path: Path) -> None:
     assert text == "  assistant: http://ui/runs/1\n  ✓ recall 12 ms\n"
 
 
+async def test_choices_are_shown_as_a_person_says_them(tmp_path: Path) -> None:
+    text, _ = await shown(tmp_path, entry(1, "要运行吗？", choices=YES_OR_NO))
+
+    assert text == "要运行吗？\nsay: yes · 否 · /digest limit=3\n"
+
+
+async def test_a_file_is_shown_with_its_full_address(tmp_path: Path) -> None:
+    text, _ = await shown(tmp_path, entry(1, "Here.", attachments=[{"name": "a.png", "url": "/v1/files/ab"}]))
+
+    assert text == "Here.\n📎 a.png http://127.0.0.1:9/v1/files/ab\n"
+
+
+def test_an_answer_with_choices_tells_how_to_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    state = {"status": "answered", "conversation": "c 1", "replies": [{"text": "Run it?", "choices": YES_OR_NO[:2]}]}
+
+    show_message(state, "http://127.0.0.1:9", as_json=False)
+
+    assert capsys.readouterr().out == f"Run it?\nAnswer with: {program()} send --conversation 'c 1' yes (or: '否')\n"
+
+
+def test_the_program_is_named_as_it_can_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(RUNBELL.parent.parent)
+    assert program() == f"{RUNBELL.parent.name}/runbell"
+
+    monkeypatch.chdir(tmp_path)
+    assert program() == str(RUNBELL)
+
+    (tmp_path / "runbell").touch(mode=0o700)
+    assert program() == "runbell"
+
+
+def test_an_unknown_command_is_told_once_in_the_words_of_the_terminal() -> None:
+    error = InvalidInput("There is no such command. GET /v1/commands lists them.", field="command")
+
+    assert str(refused("healht", COMMANDS, error)) == "There is no command 'healht'. Did you mean health?"
+    assert str(refused("nope", COMMANDS, error)) == f"There is no command 'nope'. `{program()} commands` lists them."
+
+
+def test_a_supervisor_counts_only_while_it_lives(tmp_path: Path) -> None:
+    began = psutil.Process().create_time()
+
+    assert not is_kept(tmp_path)
+    assert is_kept(supervised(tmp_path, os.getpid(), began))
+    assert not is_kept(supervised(tmp_path, os.getpid(), began - 60))
+    assert not is_kept(supervised(tmp_path, 2**22 + 1, began))
+
+
+def supervised(home: Path, pid: int, began: float) -> Path:
+    """Write what a supervisor publishes."""
+    (home / "run").mkdir(exist_ok=True)
+    (home / "run" / "state.json").write_text(json.dumps({"supervisor_pid": pid, "supervisor_began": began}))
+    return home
+
+
 async def test_a_post_by_nobody_asked_is_shown(tmp_path: Path) -> None:
     text, _ = await shown(tmp_path, {**entry(7, "Good morning"), "message_id": None})
 
@@ -171,7 +235,7 @@ def runbell(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
     return subprocess.run(
         [RUNBELL, *arguments],
         cwd=cwd,
-        env={**env, "RUNBELL_HOME": str(cwd / "home"), **environment},
+        env={**env, "PATH": os.defpath, "RUNBELL_HOME": str(cwd / "home"), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -196,7 +260,7 @@ def test_without_a_running_installation_each_command_says_how_to_start(tmp_path:
     ended = runbell(*words, cwd=tmp_path, RUNBELL_GATEWAY__PORT="9")
 
     assert ended.returncode == 1
-    assert ended.stderr.strip() == "Runbell is not up. Start it with: make up (or runbell up)."
+    assert ended.stderr.strip() == f"Runbell is not up. Start it with: make up (or {RUNBELL} up)."
 
 
 def test_status_without_a_running_installation_is_plain_and_json(tmp_path: Path) -> None:
@@ -212,12 +276,56 @@ def test_wrong_usage_ends_with_status_2(tmp_path: Path, words: list[str]) -> Non
     assert runbell(*words, cwd=tmp_path).returncode == 2
 
 
-def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+def test_a_wrong_setting_of_the_environment_is_named(tmp_path: Path) -> None:
     ended = runbell("status", cwd=tmp_path, RUNBELL_GATEWAY__PORT="eighty")
 
     assert ended.returncode == 2
-    assert "gateway.port" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("RUNBELL_GATEWAY__PORT in the environment: gateway.port: Input should be")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"[gateway]\nport = = 1", ", line 2, column 8: Invalid value."),
+        (b"[gateway]\nhost = 'a", ", end of document: Expected"),
+        (b"[gateway]\nhost = '\xff'", ", line 2, column 9: this is not UTF-8."),
+        (b"[gatway]\nport = 1", ": There is no setting 'gatway'. Did you mean 'gateway'?"),
+        (b"[gateway]\nprt = 1", ": There is no setting 'gateway.prt'. Did you mean 'gateway.port'?"),
+        (b"[channels.slack]\nbot_tokn = ''", "Did you mean 'channels.slack.bot_token'?"),
+        (b"[channels.webhook.shop]\nsecrte = ''", "Did you mean 'channels.webhook.shop.secret'?"),
+        (b"[memory]\nnonsense = 1", "There are: host, port, retention_days."),
+        (b"gateway = 3", ": 'gateway' is a section: its settings stand below [gateway]."),
+    ],
+)
+def test_a_broken_settings_file_is_named_with_the_place_and_the_remedy(tmp_path: Path, text: bytes, told: str) -> None:
+    file = tmp_path / "runbell.toml"
+    file.write_bytes(text)
+
+    ended = runbell("status", cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(str(file))
+    assert told in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_setting_that_is_no_json_in_the_environment_is_named(tmp_path: Path) -> None:
+    ended = runbell("status", cwd=tmp_path, RUNBELL_GATEWAY="{")
+
+    assert ended.returncode == 2
+    assert 'field "gateway"' in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["[gateway", "[gatway]\nport = 1"])
+def test_down_goes_on_with_broken_settings(tmp_path: Path, text: str) -> None:
+    (tmp_path / "runbell.toml").write_text(text)
+
+    ended = runbell("down", cwd=tmp_path)
+
+    assert ended.returncode == 0
+    assert f"going on with RUNBELL_HOME={tmp_path / 'home'}" in ended.stderr
+    assert "Runbell is down" in ended.stdout
 
 
 def test_doctor_names_a_taken_port_and_its_remedy(tmp_path: Path) -> None:
