@@ -108,6 +108,9 @@ class View:
             for entry in entries:
                 await self._send(entry_frame(entry, self._services.settings))
                 self._last_entry = entry.id
+                if entry.role == "user" and entry.message_id and not first:
+                    # Open from now on: should its end be missed, the next look finds it.
+                    self._seen.setdefault(entry.message_id, 0)
             if first or len(entries) < PAGE:
                 return
 

@@ -56,11 +56,17 @@ class JsonLines(JsonFormatter):
         return super().serialize_log_record(log_data).encode("utf-8", "backslashreplace").decode()
 
 
-def configure(service: str, level: str, stream: TextIO) -> None:
-    """Make the root logger write JSON lines to `stream`, crashes included; `setup` calls it."""
+def check_level(level: str) -> int:
+    """Return the level's number. Raises `Misconfigured` where there is none of that name."""
     known = logging.getLevelNamesMapping()
     if level.upper() not in known:
         raise Misconfigured(f"telemetry.log_level must be one of DEBUG, INFO, WARNING, ERROR, not {level!r}")
+    return known[level.upper()]
+
+
+def configure(service: str, level: str, stream: TextIO) -> None:
+    """Make the root logger write JSON lines to `stream`, crashes included; `setup` calls it."""
+    number = check_level(level)
     root = logging.getLogger()
     for present in list(root.handlers):
         # A second handler on the console would write every line twice, once with its secrets.
@@ -69,7 +75,7 @@ def configure(service: str, level: str, stream: TextIO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(service))
     root.addHandler(handler)
-    root.setLevel(known[level.upper()])
+    root.setLevel(number)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

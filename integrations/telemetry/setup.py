@@ -18,6 +18,7 @@ def setup(
     Without an endpoint nothing leaves the process, but spans still get ids, so that logs and run tags carry
     the trace id. Only the first call in a process counts; raises `Misconfigured` for an unknown level.
     """
+    logs.check_level(log_level)
     with _lock:
         if _services:
             return
