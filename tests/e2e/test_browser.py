@@ -22,13 +22,12 @@ def link(platform: Platform) -> str:
     return str(response.json()["url"])
 
 
-def test_a_question_streams_its_answer_and_leads_to_its_run(
+def test_a_question_is_answered_and_leads_to_its_run(
     platform: Platform, new_page: Callable[..., Page], shots: Path
 ) -> None:
     page = new_page(viewport={"width": 1180, "height": 1460})
     chat = Chat(page, timeout_ms=120_000).open(link(platform))
     turn = chat.say("What is the capital of France?")
-    assert chat.wait_token()
     assert "Paris" in chat.wait_answer(turn)
     chat.wait_op("remember", "succeeded", turn)
     assert [op.name for op in chat.ops(turn)][:3] == ["receive", "recall", "think"]
@@ -49,10 +48,12 @@ def test_a_question_streams_its_answer_and_leads_to_its_run(
     page.screenshot(path=shots / "run.png")
 
 
-def test_a_reload_in_the_middle_of_an_answer_shows_it_once(platform: Platform, new_page: Callable[..., Page]) -> None:
+def test_an_answer_streams_and_a_reload_in_its_middle_shows_it_once(
+    platform: Platform, new_page: Callable[..., Page]
+) -> None:
     chat = Chat(new_page(), timeout_ms=120_000).open(link(platform))
-    chat.say("Tell me in two sentences what a bell is.")
-    chat.wait_token()
+    chat.say("Tell me a story about a bell in ten sentences.")
+    assert chat.wait_token()
 
     chat.page.reload()
     chat.wait_state("ready")
