@@ -18,7 +18,8 @@ from integrations.errors import Misconfigured, Rejected
 from integrations.files import FileStore
 from integrations.messages import Address, Choice, OutboundMessage
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
 from tests.callbacks import Connection, connected
 
 

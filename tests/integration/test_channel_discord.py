@@ -17,7 +17,8 @@ from integrations.database import Database
 from integrations.errors import Misconfigured, Rejected
 from integrations.messages import Address, Card, Choice, Form, OutboundMessage, Question, utc_now
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
 from tests.callbacks import Connection, connected
 
 PLACE = Address(channel="discord", conversation="C1")

@@ -17,7 +17,8 @@ from integrations.database import Database
 from integrations.errors import RunbellError, TemporaryError
 from integrations.messages import Address, Choice, Form, InboundMessage, OutboundMessage, Question
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
 from tests.rig import Rig, Script, echo, rigged
 
 

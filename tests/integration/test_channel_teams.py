@@ -21,7 +21,8 @@ from integrations.errors import RateLimited, Rejected, Unavailable
 from integrations.files import FileStore
 from integrations.messages import Address, Card, Choice, Form, OutboundMessage, Question, Step
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
 from tests.callbacks import Connection, connected
 
 

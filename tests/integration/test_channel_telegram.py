@@ -18,7 +18,8 @@ from integrations.database import Database
 from integrations.errors import Unauthorized
 from integrations.messages import Address, Choice, InboundMessage, OutboundMessage
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
 from tests.rig import Rig, Script, echo, rigged
 
 

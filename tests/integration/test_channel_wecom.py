@@ -18,8 +18,9 @@ from integrations.database import Database
 from integrations.errors import Misconfigured
 from integrations.messages import Address, Card, Choice, Field, OutboundMessage
 from integrations.security.tokens import create_token
-from integrations.settings import Channels, Settings
-from integrations.settings import WeCom as Section
+from integrations.settings import Settings
+from integrations.settings_channels import Channels
+from integrations.settings_channels import WeCom as Section
 from tests.callbacks import Connection, connected
 
 LIN = Address(channel="wecom", conversation="lin")

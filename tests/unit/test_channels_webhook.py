@@ -14,8 +14,9 @@ from integrations.channels.webhook.events import parse, translate
 from integrations.channels.webhook.verify import StandardSignature
 from integrations.errors import InvalidInput, Misconfigured, NotFound, Unauthorized
 from integrations.messages import InboundMessage
-from integrations.settings import Settings, WebhookFields
-from integrations.settings import Webhook as WebhookSource
+from integrations.settings import Settings
+from integrations.settings_channels import Webhook as WebhookSource
+from integrations.settings_channels import WebhookFields
 
 KEY = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"

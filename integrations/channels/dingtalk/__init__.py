@@ -14,8 +14,8 @@ from integrations.channels.dingtalk.verify import EventSubscription, RobotSign
 from integrations.errors import Misconfigured
 from integrations.files import FileStore
 from integrations.security import secrets
-from integrations.settings import DingTalk as Section
 from integrations.settings import Settings
+from integrations.settings_channels import DingTalk as Section
 
 __all__ = ["DingTalk", "connect"]
 

@@ -4,7 +4,7 @@ from integrations.channels.dingtalk.api import Api, App
 from integrations.channels.dingtalk.verify import BOT_TOPIC
 from integrations.errors import RunbellError
 from integrations.security import secrets
-from integrations.settings import DingTalk
+from integrations.settings_channels import DingTalk
 
 
 async def check(section: DingTalk) -> list[str]:

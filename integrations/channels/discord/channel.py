@@ -34,8 +34,8 @@ from integrations.files import FileStore
 from integrations.messages import Attachment, Delivery, Form, InboundMessage, OutboundMessage, utc_now
 from integrations.security import secrets
 from integrations.security.documents import read_json
-from integrations.settings import Discord as Section
 from integrations.settings import Settings
+from integrations.settings_channels import Discord as Section
 
 logger = logging.getLogger(__name__)
 TOKEN_SECONDS = 840.0

@@ -3,7 +3,7 @@
 from integrations.channels.discord.api import Api
 from integrations.errors import RunbellError
 from integrations.security import secrets
-from integrations.settings import Discord
+from integrations.settings_channels import Discord
 
 
 async def check(section: Discord) -> list[str]:

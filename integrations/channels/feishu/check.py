@@ -3,7 +3,7 @@
 from integrations.channels.feishu.api import Api, App
 from integrations.errors import RunbellError
 from integrations.security import secrets
-from integrations.settings import Feishu
+from integrations.settings_channels import Feishu
 
 
 async def check(section: Feishu) -> list[str]:

@@ -16,7 +16,7 @@ from aiohttp import web
 from integrations.channels.dingtalk.verify import BOT_TOPIC, sign
 from integrations.channels.simulators.base import texts
 from integrations.channels.simulators.dingtalk_platform import DingTalkPlatform, ShownCard, no
-from integrations.settings import DingTalk
+from integrations.settings_channels import DingTalk
 
 EVENT_RETRY_SECONDS = 0.2
 CARD_TOPIC = "/v1.0/card/instances/callback"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from integrations.channels.simulators.base import Ended, Fault, Simulator
-from integrations.settings import Discord
+from integrations.settings_channels import Discord
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 3.0

@@ -20,7 +20,7 @@ from integrations.channels.feishu.frames import CONTROL, DATA, Frame, decode, en
 from integrations.channels.simulators.base import Recorded
 from integrations.channels.simulators.feishu_platform import BOT, FeishuPlatform, Sent
 from integrations.security.envelopes import encrypt
-from integrations.settings import Feishu
+from integrations.settings_channels import Feishu
 
 RETRY_SECONDS = (15, 300, 3600, 21600)
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from aiohttp import web
 from integrations.channels.simulators.base import Simulator, texts
 from integrations.channels.simulators.slack_rules import check_content, error, state
 from integrations.channels.slack.check import SCOPES
-from integrations.settings import Slack
+from integrations.settings_channels import Slack
 
 Json = dict[str, Any]
 BOT, TEAM, APP = "UBOT", "T1", "A1"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from integrations.channels.simulators.base import Ended, Simulator
-from integrations.settings import Teams
+from integrations.settings_channels import Teams
 
 Json = dict[str, Any]
 MAX_BYTES = 100 * 1024

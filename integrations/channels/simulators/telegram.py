@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from integrations.channels.simulators.base import Ended, Simulator
-from integrations.settings import Telegram
+from integrations.settings_channels import Telegram
 
 Json = dict[str, Any]
 BOT_ID, BOT_NAME = 999, "runbell_bot"

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from integrations.channels.simulators.base import Ended, Fault, Limit, Simulator
 from integrations.security.envelopes import Envelope
-from integrations.settings import WeCom
+from integrations.settings_channels import WeCom
 
 AES_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
 RETRIES = 3

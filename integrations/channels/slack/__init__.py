@@ -26,7 +26,7 @@ from integrations.messages import Attachment, Delivery, Form, InboundMessage, Ou
 from integrations.security import secrets
 from integrations.security.documents import read_json
 from integrations.settings import Settings
-from integrations.settings import Slack as Section
+from integrations.settings_channels import Slack as Section
 
 logger = logging.getLogger(__name__)
 MAX_FILES = 10

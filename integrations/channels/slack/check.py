@@ -5,7 +5,7 @@ import aiohttp
 from integrations.channels.slack.api import Api, Unclear
 from integrations.errors import Misconfigured, PermanentError, RunbellError
 from integrations.security import secrets
-from integrations.settings import Slack
+from integrations.settings_channels import Slack
 
 SCOPES = (
     "app_mentions:read", "channels:history", "chat:write", "commands", "files:read", "files:write", "groups:history",

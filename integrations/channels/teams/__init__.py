@@ -19,7 +19,7 @@ from integrations.errors import Misconfigured
 from integrations.files import FileStore
 from integrations.security import secrets
 from integrations.settings import Settings
-from integrations.settings import Teams as Section
+from integrations.settings_channels import Teams as Section
 
 __all__ = ["Teams", "TeamsWebhook", "connect"]
 

@@ -6,7 +6,7 @@ from integrations.channels.teams.keys import Keys
 from integrations.channels.teams.verify import OutgoingWebhook
 from integrations.errors import RunbellError
 from integrations.security import secrets
-from integrations.settings import Teams
+from integrations.settings_channels import Teams
 
 
 async def check(section: Teams, *, public_url: str | None = None) -> list[str]:

@@ -21,7 +21,7 @@ from integrations.messages import Attachment, Delivery, InboundMessage, Outbound
 from integrations.security import secrets
 from integrations.security.documents import read_json
 from integrations.settings import Settings
-from integrations.settings import Telegram as Section
+from integrations.settings_channels import Telegram as Section
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 25

@@ -6,7 +6,7 @@ from typing import cast
 from integrations.channels.telegram.api import Api
 from integrations.errors import Misconfigured, RunbellError
 from integrations.security import secrets
-from integrations.settings import Telegram
+from integrations.settings_channels import Telegram
 
 
 async def check(section: Telegram) -> list[str]:

@@ -18,7 +18,8 @@ from integrations.channels.webhook.verify import SimpleSignature, StandardSignat
 from integrations.errors import Misconfigured, NotFound, Unauthorized
 from integrations.messages import Address, Delivery, InboundMessage, OutboundMessage, utc_now
 from integrations.security import secrets
-from integrations.settings import Settings, Webhook, WebhookFields
+from integrations.settings import Settings
+from integrations.settings_channels import Webhook, WebhookFields
 
 logger = logging.getLogger(__name__)
 WINDOW = timedelta(days=1)

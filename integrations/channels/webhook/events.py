@@ -17,7 +17,7 @@ from integrations.errors import InvalidInput
 from integrations.messages import MAX_TEXT
 from integrations.security import text
 from integrations.security.documents import read_json
-from integrations.settings import WebhookFields
+from integrations.settings_channels import WebhookFields
 
 _PATH = re.compile(r"\{([^{}\s]{1,200})\}")
 _MISSING = object()

@@ -32,7 +32,7 @@ from integrations.messages import Attachment, Choice, Delivery, InboundMessage, 
 from integrations.security import secrets
 from integrations.security.documents import read_xml
 from integrations.settings import Settings
-from integrations.settings import WeCom as Section
+from integrations.settings_channels import WeCom as Section
 
 logger = logging.getLogger(__name__)
 FETCH_SECONDS = 3.0

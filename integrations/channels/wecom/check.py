@@ -3,7 +3,7 @@
 from integrations.channels.wecom.api import Api
 from integrations.errors import RunbellError
 from integrations.security import secrets
-from integrations.settings import WeCom
+from integrations.settings_channels import WeCom
 
 
 async def check(section: WeCom) -> list[str]:
