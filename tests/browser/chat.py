@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page, expect
 
+WATCH = """() => {
+  window.shown = [];
+  new MutationObserver(() => {
+    const text = document.querySelector(".by-bell.streaming")?.textContent;
+    if (text && text !== window.shown.at(-1)) window.shown.push(text);
+    document.body.toggleAttribute("data-grown", window.shown.length > 1);
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
 
 @dataclass(frozen=True)
 class SeenOp:
@@ -59,6 +68,15 @@ class Chat:
         """Wait until tokens appear, and return the text so far."""
         self.streaming.first.wait_for(timeout=self.timeout_ms)
         return self.streaming.first.inner_text()
+
+    def watch_growth(self) -> None:
+        """Keep from now on every text that an answer shows while it streams, however short it is to be seen."""
+        self.page.evaluate(WATCH)
+
+    def wait_growth(self) -> list[str]:
+        """Wait until an answer has been seen growing, and return the texts that it showed."""
+        self.page.locator("body[data-grown]").wait_for(state="attached", timeout=self.timeout_ms)
+        return self.page.evaluate("window.shown")
 
     def wait_answer(self, turn: Locator | None = None) -> str:
         """Wait for the whole answer of a turn (the last one by default), and return its text."""

@@ -195,7 +195,7 @@ def test_scrolling_up_is_not_disturbed_by_an_answer(chat: Chat, standin: Standin
     chat.wait_answer()
     scroller = chat.page.locator("#scroller")
     scroller.evaluate("node => node.scrollTo(0, 0)")
-    chat.page.wait_for_function("document.getElementById('scroller').scrollTop === 0")
+    expect(scroller).to_have_js_property("scrollTop", 0)
     standin.post(standin.said("long")[0].conversation, "news")
     latest = chat.page.locator("#latest")
     expect(latest).to_be_visible()

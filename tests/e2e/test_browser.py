@@ -35,7 +35,7 @@ def test_a_question_is_answered_and_leads_to_its_run(
 
     sales = chat.say("/sales")
     expect(sales.locator("img").first).to_be_visible(timeout=120_000)
-    page.wait_for_function("[...document.images].every(image => image.complete)")
+    expect(sales.locator("img").first).to_have_js_property("complete", True, timeout=120_000)
     page.screenshot(path=shots / "chat.png")
 
     page.set_viewport_size({"width": 1180, "height": 900})
@@ -52,8 +52,10 @@ def test_an_answer_streams_and_a_reload_in_its_middle_shows_it_once(
     platform: Platform, new_page: Callable[..., Page]
 ) -> None:
     chat = Chat(new_page(), timeout_ms=120_000).open(link(platform))
-    chat.say("Tell me a story about a bell in ten sentences.")
-    assert chat.wait_token()
+    chat.watch_growth()
+    chat.say("Write a long poem about the sea.")
+    shown = chat.wait_growth()
+    assert len(shown[-1]) > len(shown[0])
 
     chat.page.reload()
     chat.wait_state("ready")
