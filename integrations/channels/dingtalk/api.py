@@ -3,10 +3,8 @@
 Robot messages have no idempotency key: one that may have arrived is never repeated blindly (`Lost`).
 """
 
-import asyncio
 import ipaddress
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from integrations.channels.http import call, client, json_of
+from integrations.channels.tokens import Token
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, Unavailable
 
 EARLY_SECONDS = 600
@@ -47,9 +46,7 @@ class Api:
     def __init__(self, app: App) -> None:
         self.app = app
         self._client: httpx.AsyncClient | None = None
-        self._token = ""
-        self._ends_at = 0.0
-        self._lock = asyncio.Lock()
+        self._token = Token(self._login, early_s=EARLY_SECONDS)
 
     async def aclose(self) -> None:
         """Give the connections back."""
@@ -60,12 +57,13 @@ class Api:
     async def call(self, method: str, path: str, content: Mapping[str, object], *, repeatable: bool = False) -> Json:
         """Call an address with the token; raises Lost where nobody can tell whether it was done."""
         for attempt in (1, 2):
-            headers = {"x-acs-dingtalk-access-token": await self._fresh()}
+            token = await self._token.get()
+            headers = {"x-acs-dingtalk-access-token": token}
             response = await call(
                 self._http(), method, self.app.url + path, repeatable=repeatable, json=content, headers=headers
             )
             if attempt == 1 and response.status_code == 401:
-                self._token = ""
+                self._token.forget(token)
                 continue
             _check(response)
             return json_of(response)
@@ -73,7 +71,7 @@ class Api:
 
     async def authenticate(self) -> None:
         """Fetch a token; raise Misconfigured where DingTalk refuses who we say we are."""
-        await self._fresh()
+        await self._token.get()
 
     async def open_stream(self, subscriptions: Sequence[Mapping[str, str]]) -> tuple[str, str]:
         """Return address and ticket of a Stream connection; the ticket is good for 90 seconds, once."""
@@ -108,7 +106,7 @@ class Api:
     async def upload(self, name: str, data: bytes, kind: str) -> str:
         """Store a file at DingTalk; returns its media id."""
         url = f"{self.app.url if self.app.local else OLD_HOST}/media/upload"
-        query = {"access_token": await self._fresh(), "type": kind}
+        query = {"access_token": await self._token.get(), "type": kind}
         files = {"media": (name, data)}
         response = await call(self._http(), "POST", url, repeatable=True, params=query, files=files)
         return str(_old(response)["media_id"])
@@ -128,18 +126,14 @@ class Api:
             raise Rejected("This address does not lead to DingTalk.")
         return url
 
-    async def _fresh(self) -> str:
-        async with self._lock:
-            if not self._token or time.monotonic() > self._ends_at:
-                body = {"appKey": self.app.key, "appSecret": self.app.secret.get_secret_value()}
-                url = f"{self.app.url}/v1.0/oauth2/accessToken"
-                response = await call(self._http(), "POST", url, repeatable=True, json=body)
-                _check(response, credentials=True)
-                found = json_of(response)
-                self._token = str(found.get("accessToken") or "")
-                expire = float(found.get("expireIn") or 0)
-                self._ends_at = time.monotonic() + max(expire - EARLY_SECONDS, expire / 2)
-            return self._token
+    async def _login(self) -> tuple[str, float]:
+        body = {"appKey": self.app.key, "appSecret": self.app.secret.get_secret_value()}
+        response = await call(
+            self._http(), "POST", f"{self.app.url}/v1.0/oauth2/accessToken", repeatable=True, json=body
+        )
+        _check(response, credentials=True)
+        found = json_of(response)
+        return str(found.get("accessToken") or ""), float(found.get("expireIn") or 0)
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:

@@ -5,17 +5,15 @@ organizations have no staff id: `session/cid…` can be answered only as long as
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
+from integrations.channels.members import Json, rows, table
 from integrations.errors import InvalidInput
 from integrations.security import text
 from integrations.security.documents import read_json
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 USER, SESSION = "user/", "session/"
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,8 @@ def read_message(data: Json) -> Said | None:
 def read_press(data: Json, event_id: str) -> Pressed | None:
     """Return which button of our card was pressed; None for cards that are not ours."""
     content = data.get("content")
-    inner = read_json(content) if isinstance(content, str) else _inner(data, "content")
-    params = _inner(_inner(inner, "cardPrivateData"), "params")
+    inner = read_json(content) if isinstance(content, str) else table(data, "content")
+    params = table(table(inner, "cardPrivateData"), "params")
     token, conversation = params.get("token"), params.get("conversation")
     if not isinstance(token, str) or not isinstance(conversation, str):
         return None
@@ -90,11 +88,11 @@ def read_press(data: Json, event_id: str) -> Pressed | None:
 
 
 def _content(data: Json) -> tuple[str, tuple[File, ...]]:
-    kind, content = data.get("msgtype"), _inner(data, "content")
+    kind, content = data.get("msgtype"), table(data, "content")
     if kind == "text":
-        return text.clean(str(_inner(data, "text").get("content") or "")).strip(), ()
+        return text.clean(str(table(data, "text").get("content") or "")).strip(), ()
     if kind == "richText":
-        parts = _list(content.get("richText"))
+        parts = rows(content.get("richText"))
         shown = "".join(str(part.get("text") or "") for part in parts)
         return text.clean(shown).strip(), tuple(_file(part, "picture") for part in parts if part.get("downloadCode"))
     if kind == "audio":
@@ -113,17 +111,6 @@ def _file(content: Json, kind: str) -> File:
     ending = {"picture": "png", "video": "mp4", "audio": "amr"}.get(kind, "bin")
     name = text.clean(str(content.get("fileName") or f"{kind}.{ending}"))[:200]
     return File(code, name)
-
-
-def _inner(document: Json, name: str) -> Json:
-    found = document.get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
-
-
-def _list(value: object) -> Sequence[Json]:
-    if not isinstance(value, list):
-        return ()
-    return [cast("Json", item) for item in cast("list[object]", value)[:200] if isinstance(item, dict)]
 
 
 def _id(document: Json, name: str) -> str:

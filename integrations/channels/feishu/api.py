@@ -4,8 +4,6 @@ Sends carry a `uuid` for which Feishu keeps duplicates away for an hour, so a ca
 repeated. Tokens live for two hours at most and are fetched anew ten minutes before their end.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from integrations.channels.tokens import Token
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, Unauthorized, Unavailable
 
 TIMEOUT_SECONDS = 10.0
@@ -40,9 +39,7 @@ class Api:
     def __init__(self, app: App) -> None:
         self._app = app
         self._http: httpx.AsyncClient | None = None
-        self._token = ""
-        self._ends_at = 0.0
-        self._lock = asyncio.Lock()
+        self._token = Token(self._login, early_s=EARLY_SECONDS)
         self._bot = ""
 
     @property
@@ -63,10 +60,11 @@ class Api:
         """Call an address below /open-apis and return `data` (the whole where there is none)."""
         content: Mapping[str, Any] = {"json": json, "params": query, "data": data, "files": files}
         for attempt in (1, 2):
-            response = await self._request(method, f"/open-apis{path}", content, token=await self._fresh())
+            token = await self._token.get()
+            response = await self._request(method, f"/open-apis{path}", content, token=token)
             document = _document(response)
             if attempt == 1 and document.get("code") in BAD_TOKEN:
-                self._token = ""
+                self._token.forget(token)
                 continue
             _check(response, document)
             return cast("Json", document.get("data") or document)
@@ -82,7 +80,7 @@ class Api:
     async def download(self, message_id: str, file_key: str, kind: str, limit: int) -> bytes:
         """Return a file of a message; raise InvalidInput where it is larger than `limit` bytes."""
         path = f"/open-apis/im/v1/messages/{message_id}/resources/{file_key}"
-        headers = {"Authorization": f"Bearer {await self._fresh()}"}
+        headers = {"Authorization": f"Bearer {await self._token.get()}"}
         chunks, size = list[bytes](), 0
         try:
             async with self._client().stream("GET", path, params={"type": kind}, headers=headers) as response:
@@ -112,21 +110,13 @@ class Api:
             await self._http.aclose()
             self._http = None
 
-    async def _fresh(self) -> str:
-        async with self._lock:
-            if not self._token or time.monotonic() > self._ends_at:
-                await self._renew()
-            return self._token
-
-    async def _renew(self) -> None:
+    async def _login(self) -> tuple[str, float]:
         secret = self._app.secret.get_secret_value()
         content = {"json": {"app_id": self._app.app_id, "app_secret": secret}}
         response = await self._request("POST", "/open-apis/auth/v3/tenant_access_token/internal", content)
         document = _document(response)
         _check(response, document, ask_token=True)
-        self._token = str(document["tenant_access_token"])
-        expire = float(document.get("expire") or 0)
-        self._ends_at = time.monotonic() + max(expire - EARLY_SECONDS, expire / 2)
+        return str(document["tenant_access_token"]), float(document.get("expire") or 0)
 
     async def _request(self, method: str, path: str, content: Mapping[str, Any], token: str = "") -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

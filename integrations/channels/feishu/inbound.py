@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from integrations.channels.members import Json, rows, table
 from integrations.errors import InvalidInput
 from integrations.security import text
 from integrations.security.documents import Document
 
 _PLACEHOLDER = re.compile(r"@_user_\d+|@_all")
 _ID = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def read(document: Document) -> Said | Recalled | Pressed | None:
 
     Raises InvalidInput for an event of a known type that lacks what it must have.
     """
-    header = _inner(document, "header")
-    event = _inner(document, "event")
+    header = table(document, "header")
+    event = table(document, "event")
     kind = header.get("event_type")
     if kind == "im.message.receive_v1":
         return _message(event)
@@ -109,7 +109,7 @@ def conversation_of(message: Json) -> str:
 
 
 def _message(event: Json) -> Said | None:
-    sender, message = _inner(event, "sender"), _inner(event, "message")
+    sender, message = table(event, "sender"), table(event, "message")
     if sender.get("sender_type", "user") != "user":
         return None
     shown, files = _content(str(message.get("message_type")), str(message.get("content") or ""))
@@ -121,17 +121,17 @@ def _message(event: Json) -> Said | None:
         message_id=_id(message, "message_id"),
         chat_id=_id(message, "chat_id"),
         conversation=conversation_of(message),
-        account=_id(_inner(sender, "sender_id"), "open_id"),
+        account=_id(table(sender, "sender_id"), "open_id"),
         text=shown,
         direct=message.get("chat_type") == "p2p",
-        people=tuple(_person(mention) for mention in _list(message.get("mentions"))),
+        people=tuple(_person(mention) for mention in rows(message.get("mentions"))),
         files=files,
     )
 
 
 def _person(mention: Json) -> Person:
     name = str(mention.get("name") or "")[:100]
-    return Person(str(mention.get("key")), str(_inner(mention, "id").get("open_id") or ""), name)
+    return Person(str(mention.get("key")), str(table(mention, "id").get("open_id") or ""), name)
 
 
 def _content(kind: str, content: str) -> tuple[str, tuple[File, ...]]:
@@ -185,8 +185,8 @@ def _file(content: Json, key: str, kind: str) -> tuple[File, ...]:
 
 
 def _pressed(event: Json, event_id: str) -> Pressed | None:
-    action, context = _inner(event, "action"), _inner(event, "context")
-    value = _inner(action, "value")
+    action, context = table(event, "action"), table(event, "context")
+    value = table(action, "value")
     token, conversation = value.get("token"), value.get("conversation")
     if not isinstance(token, str) or not isinstance(conversation, str):
         return None
@@ -196,25 +196,14 @@ def _pressed(event: Json, event_id: str) -> Pressed | None:
         event_id=f"card:{event_id or str(event.get('token') or '')}"[:256],
         message_id=_id(context, "open_message_id"),
         conversation=conversation,
-        account=_id(_inner(event, "operator"), "open_id"),
+        account=_id(table(event, "operator"), "open_id"),
         token=token,
-        values=_inner(action, "form_value") if "form_value" in action else None,
+        values=table(action, "form_value") if "form_value" in action else None,
     )
 
 
-def _inner(document: Json, name: str) -> Json:
-    found = document.get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
-
-
-def _list(value: object) -> Sequence[Json]:
-    if not isinstance(value, list):
-        return ()
-    return [cast("Json", item) for item in cast("list[object]", value)[:200] if isinstance(item, dict)]
-
-
 def _rows(value: object) -> Sequence[Sequence[Json]]:
-    return [_list(row) for row in cast("list[object]", value)[:1000]] if isinstance(value, list) else ()
+    return [rows(row) for row in cast("list[object]", value)[:1000]] if isinstance(value, list) else ()
 
 
 def _id(document: Json, name: str) -> str:

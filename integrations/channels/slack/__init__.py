@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 from urllib.parse import parse_qs
 
-from integrations.channels import Answer, Call, Capabilities, Channel, Hook, Link, Rate, Receive, Stream
+from integrations.channels import Answer, Call, Capabilities, Channel, Hook, Link, Rate, Receive, Stream, members
 from integrations.channels.buttons import Buttons
 from integrations.channels.link import Keeper
 from integrations.channels.slack import blocks, inbound
@@ -103,7 +103,7 @@ class Slack:
         self._signature.verify(call.headers, call.body, self._now())
         payload = _parsed(call)
         if payload.get("type") == "url_verification":
-            return Answer(200, {"challenge": inbound.text(payload, "challenge")[:1000]})
+            return Answer(200, {"challenge": members.text(payload, "challenge")[:1000]})
         return Answer(200, await self.take(payload, receive))
 
     async def take(self, payload: Mapping[str, object], receive: Receive) -> Mapping[str, object] | None:
@@ -119,7 +119,7 @@ class Slack:
             return await self._submitted(said, receive)
         if said is not None:
             if said.kind == "message":
-                said = await self._with_files(said, inbound.table(payload, "event"))
+                said = await self._with_files(said, members.table(payload, "event"))
             await receive(said)
         return None
 
@@ -206,13 +206,13 @@ class Slack:
     async def _with_files(self, message: InboundMessage, event: Mapping[str, object]) -> InboundMessage:
         kept: list[Attachment] = []
         refused: list[str] = []
-        for file in inbound.tables(event, "files")[:MAX_FILES]:
-            name = inbound.text(file, "name")[:200] or "file"
+        for file in members.tables(event, "files")[:MAX_FILES]:
+            name = members.text(file, "name")[:200] or "file"
             try:
                 data = await self._api.download(
-                    inbound.text(file, "url_private_download") or inbound.text(file, "url_private"), MAX_BYTES
+                    members.text(file, "url_private_download") or members.text(file, "url_private"), MAX_BYTES
                 )
-                media = inbound.text(file, "mimetype")[:100] or None
+                media = members.text(file, "mimetype")[:100] or None
                 kept.append(await asyncio.to_thread(self._files.put, data, name=name, media_type=media))
             except InvalidInput as error:
                 refused.append(f"({name}: {error})")

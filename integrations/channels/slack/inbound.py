@@ -6,14 +6,14 @@ named by channel and time stamp, which both carry.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from integrations.channels.members import Json, table, tables, text
 from integrations.errors import InvalidInput
 from integrations.messages import MAX_TEXT, Address, InboundMessage
 
-Json = Mapping[str, object]
 COMMAND = "/runbell"
 _NEW = {"", "file_share", "thread_broadcast", "me_message"}
 _ENTITY = re.compile(r"<([^<>\n]{1,4000})>")
@@ -227,25 +227,6 @@ def _filled(block: object) -> str:
         option = table(state, "selected_option")
         return text(option, "value") or text(state, "selected_date") or text(state, "value")
     return ""
-
-
-def table(source: Json, name: str) -> Json:
-    """Return a member that is an object; an empty one where it is missing."""
-    found = source.get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
-
-
-def tables(source: Json, name: str) -> Sequence[Json]:
-    """Return a member that is a list of objects."""
-    found = source.get(name)
-    members = cast("list[object]", found) if isinstance(found, list) else []
-    return [cast("Json", one) for one in members if isinstance(one, dict)]
-
-
-def text(source: Json, name: str) -> str:
-    """Return a member that is a text; a blank one where it is missing."""
-    found = source.get(name)
-    return found if isinstance(found, str) else ""
 
 
 def needed(source: Json, name: str) -> str:

@@ -15,6 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from integrations.channels.http import Lost, call, json_of
+from integrations.channels.tokens import Token
 from integrations.errors import InvalidInput, Rejected, Unavailable
 from integrations.messages import Delivery
 
@@ -38,10 +39,7 @@ class Api:
     def __init__(self, http: httpx.AsyncClient, app: App, now: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._app = app
-        self._now = now
-        self._lock = asyncio.Lock()
-        self._token = ""
-        self._ends_at = 0.0
+        self._token = Token(self._login, early_s=EARLY_SECONDS, now=now)
 
     async def aclose(self) -> None:
         """Give the connections back."""
@@ -65,7 +63,7 @@ class Api:
 
     async def fetch(self, url: str, *, limit: int, authorized: bool) -> bytes:
         """Return a file of at most `limit` bytes; the caller has checked the host. Raises InvalidInput, Unavailable."""
-        headers = {"Authorization": f"Bearer {await self.token()}"} if authorized else {}
+        headers = {"Authorization": f"Bearer {await self._token.get()}"} if authorized else {}
         data = bytearray()
         try:
             async with asyncio.timeout(FETCH_SECONDS), self._http.stream("GET", url, headers=headers) as response:
@@ -81,14 +79,9 @@ class Api:
 
     async def token(self) -> str:
         """Return a token that is valid for minutes still; raises Unavailable where Microsoft gives none."""
-        async with self._lock:
-            if self._now() >= self._ends_at:
-                found = await self._login()
-                self._token = str(found["access_token"])
-                self._ends_at = self._now() + max(float(found.get("expires_in") or 0) - EARLY_SECONDS, 30.0)
-            return self._token
+        return await self._token.get()
 
-    async def _login(self) -> dict[str, Any]:
+    async def _login(self) -> tuple[str, float]:
         form = {
             "grant_type": "client_credentials",
             "client_id": self._app.id,
@@ -102,16 +95,17 @@ class Api:
             raise Unavailable(
                 f"Microsoft gives this app no token ({why}): look at app_id, app_secret, app_tenant.", after=60
             )
-        return found
+        return str(found["access_token"]), float(found.get("expires_in") or 0)
 
     async def _call(self, method: str, url: str, content: Mapping[str, Any], *, repeatable: bool) -> dict[str, Any]:
         for again in (True, False):
-            headers = {"Authorization": f"Bearer {await self.token()}"}
+            token = await self._token.get()
+            headers = {"Authorization": f"Bearer {token}"}
             response = await call(self._http, method, url, repeatable=repeatable, json=content, headers=headers)
             if response.status_code != 401:
                 break
             # The token may have been revoked before its time.
-            self._ends_at = 0.0
+            self._token.forget(token)
             if not again:
                 raise Unavailable("Teams does not take this app's token.", after=60)
         return _content(response)

@@ -3,10 +3,10 @@
 import hashlib
 import html
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
+from integrations.channels.members import Json, rows, table
 from integrations.errors import InvalidInput
 from integrations.security.text import clean
 
@@ -14,7 +14,6 @@ BUTTON = "runbell"
 FORM = "runbell_form"
 DOWNLOAD = "application/vnd.microsoft.teams.file.download.info"
 _AT = re.compile(r"<at(?:\s[^>]*)?>(.*?)</at>", re.DOTALL)
-Json = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,9 @@ class Heard:
 
 def read(activity: Json) -> Heard | None:
     """Return what a person did; None for bots, ourselves, and events that nothing is to be done with."""
-    kind, sender = activity.get("type"), _object(activity, "from")
-    me = str(_object(activity, "recipient").get("id") or "")
-    if not _person(sender, me) or not _object(activity, "conversation").get("id"):
+    kind, sender = activity.get("type"), table(activity, "from")
+    me = str(table(activity, "recipient").get("id") or "")
+    if not _person(sender, me) or not table(activity, "conversation").get("id"):
         return None
     if kind == "invoke":
         return _invoked(activity)
@@ -76,8 +75,8 @@ def _said(activity: Json, kind: Literal["message", "edit"], me: str) -> Heard | 
 def spoken(activity: Json, me: str) -> tuple[str, bool]:
     """Return the text without our own mention, and whether there was one; others' mentions become @Name."""
     text, mentioned = str(activity.get("text") or ""), False
-    for entity in _list(activity.get("entities")):
-        if entity.get("type") != "mention" or not me or _object(entity, "mentioned").get("id") != me:
+    for entity in rows(activity.get("entities")):
+        if entity.get("type") != "mention" or not me or table(entity, "mentioned").get("id") != me:
             continue
         mark = str(entity.get("text") or "")
         if mark and mark in text:
@@ -91,12 +90,12 @@ def spoken(activity: Json, me: str) -> tuple[str, bool]:
 def _invoked(activity: Json) -> Heard | None:
     if activity.get("name") != "adaptiveCard/action":
         return None
-    data = _object(_object(_object(activity, "value"), "action"), "data")
+    data = table(table(table(activity, "value"), "action"), "data")
     return _pressed(activity, data)
 
 
 def _submitted(activity: Json) -> Heard | None:
-    return _pressed(activity, _object(activity, "value"))
+    return _pressed(activity, table(activity, "value"))
 
 
 def _pressed(activity: Json, data: Json) -> Heard | None:
@@ -110,7 +109,7 @@ def _pressed(activity: Json, data: Json) -> Heard | None:
 
 
 def _heard(activity: Json, kind: Literal["message", "edit", "delete", "action", "form"], **more: object) -> Heard:
-    sender, place = _object(activity, "from"), _object(activity, "conversation")
+    sender, place = table(activity, "from"), table(activity, "conversation")
     ref, conversation = str(activity.get("id") or ""), str(place["id"])
     account = str(sender.get("aadObjectId") or sender.get("id") or "")
     if not ref or not 0 < len(account) <= 256:
@@ -136,10 +135,10 @@ def _heard(activity: Json, kind: Literal["message", "edit", "delete", "action", 
 
 def _files(activity: Json) -> tuple[File, ...]:
     found = list[File]()
-    for attachment in _list(activity.get("attachments")):
+    for attachment in rows(activity.get("attachments")):
         kind, name = str(attachment.get("contentType") or ""), str(attachment.get("name") or "file")[:200]
         if kind == DOWNLOAD:
-            found.append(File(name, str(_object(attachment, "content").get("downloadUrl") or ""), own=False))
+            found.append(File(name, str(table(attachment, "content").get("downloadUrl") or ""), own=False))
         elif kind.startswith("image/"):
             found.append(File(name, str(attachment.get("contentUrl") or ""), own=True))
     return tuple(found)
@@ -149,14 +148,3 @@ def _person(sender: Json, me: str) -> bool:
     """Tell people from bots: an app's id begins with 28, and its role says so."""
     name = str(sender.get("id") or "")
     return bool(name) and name != me and not name.startswith("28:") and sender.get("role") not in ("bot", "skill")
-
-
-def _object(parent: Json, name: str) -> Json:
-    found = parent.get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
-
-
-def _list(value: object) -> Sequence[Json]:
-    if not isinstance(value, list):
-        return ()
-    return [cast("Json", item) for item in cast("list[object]", value) if isinstance(item, dict)]

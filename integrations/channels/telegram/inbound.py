@@ -3,14 +3,13 @@
 Entities count UTF-16 units. In groups only what is meant for the bot counts: commands, mentions, replies to it.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from integrations.channels.members import Json, table, tables, text
 from integrations.errors import InvalidInput
 from integrations.messages import MAX_TEXT, Address, InboundMessage
 
-Json = Mapping[str, object]
 _FILES = ("document", "video", "audio", "voice", "animation", "video_note", "sticker")
 
 
@@ -166,25 +165,6 @@ def _file(file: Json, kind: str) -> FileRef:
 
 def _has_content(message: Json) -> bool:
     return bool(text(message, "text") or text(message, "caption") or files_of(message))
-
-
-def table(source: Json, name: str) -> Json:
-    """Return a member that is an object; an empty one where it is missing."""
-    found = source.get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
-
-
-def tables(source: Json, name: str) -> Sequence[Json]:
-    """Return a member that is a list of objects."""
-    found = source.get(name)
-    members = cast("list[object]", found) if isinstance(found, list) else []
-    return [cast("Json", one) for one in members if isinstance(one, dict)]
-
-
-def text(source: Json, name: str) -> str:
-    """Return a member that is a text; a blank one where it is missing."""
-    found = source.get(name)
-    return found if isinstance(found, str) else ""
 
 
 def number(source: Json, name: str) -> int:

@@ -4,12 +4,12 @@ One token is valid per secret and lasts two hours; asking for it too often is it
 (developer.work.weixin.qq.com/document/path/91039), so it is kept, and renewed once where a call says it has ended.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 from integrations.channels import http
+from integrations.channels.tokens import Token
 from integrations.errors import Misconfigured, RateLimited, Rejected, RunbellError, Unavailable
 
 EARLY_SECONDS = 300.0
@@ -36,11 +36,8 @@ class Api:
         self._base = base.rstrip("/")
         self._corp_id = corp_id
         self._secret = secret
-        self._now = now
         self._http = http.client()
-        self._lock = asyncio.Lock()
-        self._token = ""
-        self._ends_at = 0.0
+        self._token = Token(self._login, early_s=EARLY_SECONDS, now=now)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -68,7 +65,7 @@ class Api:
     async def download(self, media_id: str) -> tuple[bytes, str]:
         """Return what a member sent and its media type. Raises Rejected above 20 MiB or where it is gone."""
         for last in (False, True):
-            token = await self.token()
+            token = await self._token.get()
             params = {"access_token": token, "media_id": media_id}
             response = await http.call(
                 self._http, "GET", f"{self._base}/cgi-bin/media/get", repeatable=True, params=params
@@ -83,19 +80,12 @@ class Api:
             raise Rejected("The file is larger than 20 MiB.")
         return response.content, kind
 
-    async def token(self) -> str:
-        """Return the access token, asking for it where it has ended or soon will."""
-        async with self._lock:
-            if self._now() >= self._ends_at:
-                params = {"corpid": self._corp_id, "corpsecret": self._secret}
-                response = await http.call(
-                    self._http, "GET", f"{self._base}/cgi-bin/gettoken", repeatable=True, params=params
-                )
-                answer = http.json_of(response)
-                check(answer)
-                self._token = str(answer["access_token"])
-                self._ends_at = self._now() + max(float(answer["expires_in"]) - EARLY_SECONDS, 1.0)
-            return self._token
+    async def _login(self) -> tuple[str, float]:
+        params = {"corpid": self._corp_id, "corpsecret": self._secret}
+        response = await http.call(self._http, "GET", f"{self._base}/cgi-bin/gettoken", repeatable=True, params=params)
+        answer = http.json_of(response)
+        check(answer)
+        return str(answer["access_token"]), float(answer["expires_in"])
 
     async def _call(
         self,
@@ -107,7 +97,7 @@ class Api:
     ) -> dict[str, Any]:
         params = request.pop("params", {})
         for last in (False, True):
-            token = await self.token()
+            token = await self._token.get()
             request["params"] = {**params, "access_token": token}
             response = await http.call(self._http, method, self._base + path, repeatable=repeatable, **request)
             answer = http.json_of(response)
@@ -120,8 +110,7 @@ class Api:
         """Say whether a call failed for its token only; the token is forgotten then."""
         if last or answer.get("errcode") not in ENDED_TOKEN:
             return False
-        if token == self._token:
-            self._ends_at = 0.0
+        self._token.forget(token)
         return True
 
 
