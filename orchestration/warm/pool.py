@@ -19,6 +19,7 @@ from integrations.errors import Misconfigured, Unavailable
 from integrations.settings import Settings
 from orchestration.warm.assembly import open_database
 from orchestration.warm.location import location_names
+from orchestration.warm.raylet import Raylet
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,10 @@ class Place:
             ray.kill(self._actor, no_restart=True)
             self._actor = None
 
+    def lose(self) -> None:
+        """Let others take over what the worker held: it died with its Ray."""
+        self._hand_over()
+
     def _start(self, now: float) -> None:
         import ray
 
@@ -146,12 +151,15 @@ def keep(settings: Settings, stop: threading.Event) -> None:
         logging_level=logging.ERROR,
     )
     _on_signals(stop)
+    raylet = Raylet()
     names = location_names(settings)
     database = open_database(settings, "runbell-pool")
     places = [Place(name, number, database) for name in names for number in range(settings.workers.count)]
     while not stop.is_set():
         for place in places:
             place.look_after()
+        if raylet.is_gone():
+            _end_with_ray(places)
         stop.wait(0.1)
     drains = [reference for place in places if (reference := place.drain()) is not None]
     ray.wait(drains, num_returns=len(drains), timeout=DRAIN_S + 8) if drains else None
@@ -159,6 +167,14 @@ def keep(settings: Settings, stop: threading.Event) -> None:
         place.kill()
     database.close()
     ray.shutdown()
+
+
+def _end_with_ray(places: list[Place]) -> None:
+    """End at once, to be started again and to meet the Ray that is there then."""
+    log.error("Ray is gone, and its workers with it; this process ends to find the next one")
+    for place in places:
+        place.lose()
+    os._exit(1)  # Ray's own farewell waits for the dead
 
 
 def _on_signals(stop: threading.Event) -> None:

@@ -18,8 +18,8 @@ __all__ = ["warm"]
 
 
 @contextmanager
-def pool(warm: WarmHome) -> Generator[subprocess.Popen[bytes]]:
-    ray = RayHead()
+def pool(warm: WarmHome, ray: RayHead | None = None) -> Generator[subprocess.Popen[bytes]]:
+    ray = ray or RayHead()
     try:
         ray.start()
         with (warm.folder / "pool.log").open("wb") as log:
@@ -77,6 +77,18 @@ def test_what_a_killed_worker_held_is_taken_over_before_its_lease_ends(warm: War
         assert first.id not in {state.id for state in _live(warm)}
         keeper.send_signal(signal.SIGTERM)
         assert keeper.wait(timeout=40) == 0
+
+
+@pytest.mark.timeout(240)
+def test_a_pool_whose_ray_was_killed_ends_to_meet_the_next_one(warm: WarmHome) -> None:
+    _only_jobs(warm)
+    ray = RayHead()
+    with pool(warm, ray) as keeper:
+        eventually(lambda: "worker starts" in (warm.folder / "pool.log").read_text(), "the pool is at work", 90)
+        for process in reversed(ray.processes()):
+            process.kill()
+
+        assert keeper.wait(timeout=60) != 0
 
 
 def _live(warm: WarmHome) -> list[WorkerState]:
