@@ -1,5 +1,6 @@
 """The tables `[channels.…]` of the settings file; the others are in `settings`."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -138,8 +139,13 @@ class Email(Section):
     encryption: Literal["tls", "starttls", "none"] = Field(
         default="tls", description="Of IMAP; SMTP uses TLS on port 465 and STARTTLS elsewhere, unless this says none."
     )
+    ca_file: Path | None = Field(default=None, description="The authority of the servers' certificates, if private.")
+    mailbox: str = Field(default="INBOX", description="The folder that is read; it should be Runbell's own.")
     authserv_id: str | None = Field(default=None, description="Whose Authentication-Results are believed.")
-    require_dkim: bool = True
+    arc_sealers: list[str] = Field(
+        default_factory=list[str], description="Domains of forwarders whose ARC seals are believed."
+    )
+    require_dkim: bool = Field(default=True, description="Ignore mails whose sender nothing proves.")
 
 
 class Channels(Section):

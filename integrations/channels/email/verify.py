@@ -15,7 +15,7 @@ from email.utils import getaddresses
 import dkim
 from dkim.util import InvalidTagValueList
 
-from integrations.errors import Unauthorized
+from integrations.errors import TemporaryError, Unauthorized
 
 MAX_BYTES = 25 * 1024 * 1024
 MAX_SIGNATURES = 5
@@ -27,7 +27,9 @@ _ALGORITHMS = (b"rsa-sha256", b"ed25519-sha256")
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
 Lookup = Callable[[str], bytes | None]
-"""The TXT record of a name (with its last dot), its parts joined; None where there is none. May block."""
+"""The TXT record of a name (with its last dot), its parts joined; None where there is none. May block.
+
+Raises TemporaryError where nobody can tell now, which is passed on."""
 
 
 def verify_dkim(message: bytes, lookup: Lookup, now: float | None = None) -> str:
@@ -44,7 +46,7 @@ def verify_dkim(message: bytes, lookup: Lookup, now: float | None = None) -> str
     for index, value in enumerate(signatures[:MAX_SIGNATURES]):
         tags = _tags(value)
         domain = tags.get(b"d", b"").decode("ascii", "replace").lower()
-        if _aligned(sender, domain) and _acceptable(tags, now) and _fits(message, index, lookup):
+        if aligned(sender, domain) and _acceptable(tags, now) and _fits(message, index, lookup):
             return domain
     raise Unauthorized(f"No DKIM signature of {sender} fits this message.")
 
@@ -55,6 +57,8 @@ def _fits(message: bytes, index: int, lookup: Lookup) -> bool:
 
     try:
         return bool(dkim.DKIM(message, minkey=1024, logger=_SILENT).verify(idx=index, dnsfunc=dnsfunc))
+    except TemporaryError:
+        raise
     except Exception:  # noqa: BLE001 - the library raises whatever hostile bytes make of it
         return False
 
@@ -107,5 +111,6 @@ def _timely(tags: Mapping[bytes, bytes], now: float) -> bool:
     return int(begins) <= now + SLACK_SECONDS and (not expires or int(expires) >= now - SLACK_SECONDS)
 
 
-def _aligned(sender: str, domain: str) -> bool:
+def aligned(sender: str, domain: str) -> bool:
+    """Say whether a domain may speak for the sender's: it is the same, or a parent of it."""
     return "." in domain and (sender == domain or sender.endswith(f".{domain}"))

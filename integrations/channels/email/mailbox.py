@@ -1,0 +1,219 @@
+"""Mails in: one IMAP connection (imapclient, which blocks, in a thread of its own) that waits in IDLE, or polls.
+
+Unread mails are taken in order of arrival and marked as read once they are stored; so the mailbox itself is the queue,
+and whatever ends in between is met again. IDLE (RFC 2177) is renewed long before servers and middle boxes give it up,
+and every renewal looks for mails too, since one that arrives between a search and IDLE is not announced.
+"""
+
+import asyncio
+import imaplib
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, Self, TypeVar
+
+from imapclient import IMAPClient, SocketTimeout
+from imapclient.exceptions import CapabilityError, IMAPClientError, LoginError
+
+from integrations.channels.email.access import Access
+from integrations.channels.link import Alive
+from integrations.errors import Misconfigured, RunbellError, TemporaryError, Unavailable
+
+logger = logging.getLogger(__name__)
+logging.getLogger("imapclient").setLevel(logging.WARNING)  # At DEBUG it logs what people say.
+IDLE_SECONDS, POLL_SECONDS, LEFT_SECONDS = 120.0, 20.0, 5.0
+SILENCE_SECONDS = IDLE_SECONDS + 90.0
+CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
+MAX_MAIL, OLDEST_DAYS = 25 * 1024 * 1024, 14
+_HEADERS = b"BODY[HEADER]"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A mail as it lies on the server, and when it came; `raw` is None where it is too large to be read."""
+
+    uid: int
+    raw: bytes | None
+    at: datetime
+
+
+class Taker(Protocol):
+    """What becomes of mails."""
+
+    def begin(self) -> None:
+        """Hear that a round through the unread mails begins."""
+        ...
+
+    def wants(self, uid: int) -> bool:
+        """Say whether an unread mail is to be read in this round."""
+        ...
+
+    async def take(self, fetched: Fetched) -> bool:
+        """Store a mail; False leaves it unread for later. TemporaryError ends this round."""
+        ...
+
+
+async def converse(access: Access, taker: Taker, alive: Alive) -> None:
+    """Hold one connection until it ends; raises Misconfigured where it is refused for good, Unavailable otherwise."""
+    async with Box(access) as box:
+        alive()
+        while True:
+            after = await _round(box, taker, alive)
+            if after is None and box.idles:
+                await box.run(lambda: box.wait(IDLE_SECONDS))
+            else:
+                await asyncio.sleep(POLL_SECONDS if after is None else min(after, POLL_SECONDS))
+                await box.run(box.client.noop)
+            alive()
+
+
+async def _round(box: "Box", taker: Taker, alive: Alive) -> float | None:
+    """Take what is unread; returns None when all is done, or after how many seconds to try the rest again."""
+    taker.begin()
+    left = False
+    for uid in await box.run(box.unread):
+        if not taker.wants(uid):
+            left = True
+            continue
+        fetched = await box.run(lambda uid=uid: box.fetch(uid))
+        alive()
+        try:
+            done = fetched is None or await taker.take(fetched)
+        except TemporaryError as error:
+            logger.warning("mails wait in their mailbox", extra={"channel": "email", "why": str(error)})
+            return error.after
+        if done:
+            await box.run(lambda uid=uid: box.seen(uid))
+        left = left or not done
+    return LEFT_SECONDS if left else None
+
+
+class Box:
+    """One connection and its thread; ending it ends whatever its thread waits for."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="imap")
+        self._client: IMAPClient | None = None
+        self.idles = False
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - imapclient is not typed
+        """The connection."""
+        if self._client is None:
+            raise Unavailable("There is no connection to the IMAP server.")
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.run(self._open)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._end()
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do something that blocks; errors come in our words, without anything that the server was told."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RunbellError:
+            raise
+        except ssl.SSLCertVerificationError as error:
+            raise Misconfigured(f"The IMAP server's certificate is not trusted: {error.verify_message}.") from None
+        except LoginError as error:
+            raise _refused(str(error)) from None
+        except CapabilityError:
+            raise Misconfigured(
+                "The IMAP server offers no STARTTLS: set encryption and imap_port as it wants."
+            ) from None
+        except (imaplib.IMAP4.error, OSError, ValueError) as error:
+            raise Unavailable(f"The IMAP connection ended ({type(error).__name__}).") from None
+
+    def unread(self) -> list[int]:
+        """Return the unread mails of the last two weeks, in order of arrival."""
+        since = (datetime.now(UTC) - timedelta(days=OLDEST_DAYS)).date()
+        return sorted(self.client.search(["UNSEEN", "SINCE", since]))
+
+    def fetch(self, uid: int) -> Fetched | None:
+        """Return a mail without marking it as read; None where it is gone."""
+        head = self.client.fetch([uid], ["RFC822.SIZE", "INTERNALDATE"]).get(uid)
+        if head is None:
+            return None
+        at = head.get(b"INTERNALDATE") or datetime.now()  # noqa: DTZ005 - imapclient gives local time without a zone
+        if int(head[b"RFC822.SIZE"]) > MAX_MAIL:
+            return Fetched(uid, None, at.astimezone(UTC))
+        body = self.client.fetch([uid], ["BODY.PEEK[]"]).get(uid, {}).get(b"BODY[]")
+        return None if body is None else Fetched(uid, bytes(body), at.astimezone(UTC))
+
+    def seen(self, uid: int) -> None:
+        """Mark a mail as read."""
+        self.client.add_flags([uid], [b"\\Seen"], silent=True)
+
+    def head(self, message_id: str) -> bytes:
+        """Return the headers of the mail with this id; none where there is no such mail."""
+        found = sorted(self.client.search(["HEADER", "Message-ID", message_id]))
+        if not found:
+            return b""
+        return bytes(self.client.fetch(found[-1:], ["BODY.PEEK[HEADER]"])[found[-1]].get(_HEADERS, b""))
+
+    def wait(self, seconds: float) -> None:
+        """Return when something happens in the mailbox, or after some seconds; the server answers either way."""
+        self.client.idle()
+        self.client.idle_check(timeout=seconds)
+        self.client.idle_done()
+
+    def _open(self) -> None:
+        server = self._access.imap
+        tls = self._access.tls()
+        client = IMAPClient(
+            server.host,
+            port=server.port,
+            ssl=server.encryption == "tls",
+            ssl_context=tls if server.encryption == "tls" else None,
+            timeout=SocketTimeout(CONNECT_SECONDS, READ_SECONDS),  # pyright: ignore[reportArgumentType] - as documented
+        )
+        self._client = client
+        if server.encryption == "starttls":
+            client.starttls(tls)
+        client.login(self._access.user, self._access.password)
+        self.idles = client.has_capability("IDLE")
+        try:
+            client.select_folder(self._access.mailbox)
+        except IMAPClientError as error:
+            if isinstance(error, imaplib.IMAP4.abort):
+                raise
+            raise Misconfigured(f"There is no mailbox {self._access.mailbox!r}: set channels.email.mailbox.") from None
+
+    def _end(self) -> None:
+        """Break the connection, which wakes its thread, and let that close it: closing waits for whoever reads."""
+        client = self._client
+        if client is not None:
+            try:
+                client.socket().shutdown(socket.SHUT_RDWR)
+            except OSError:
+                logger.debug("the IMAP connection had ended before")
+            self._threads.submit(_close, client)
+        self._threads.shutdown(wait=False)
+
+
+def _close(client: IMAPClient) -> None:
+    try:
+        client.shutdown()
+    except OSError:
+        logger.debug("the IMAP connection had ended before")
+
+
+def _refused(said: str) -> RunbellError:
+    if "UNAVAILABLE" in said or "INUSE" in said or "LIMIT" in said:
+        return Unavailable("The IMAP server lets nobody in for now.", after=30.0)
+    return Misconfigured(
+        "The IMAP server refuses user and password: many providers want an app password, and IMAP switched on."
+    )
