@@ -16,7 +16,8 @@ has its `name` and `capabilities` as class attributes, so that `table` can write
   `Delivery("unknown")`.
 - what a button or a form carries to the network and back is sealed by `buttons.Buttons`; addresses that messages
   bring, files above all, are called through `addresses` only.
-- more where the network has it: `edit` (Editing), `open_stream` (Streaming), `link` (Linked), `hooks` (Hooked).
+- more where the network has it: `edit` (Editing), `open_stream` (Streaming), `link` (Linked), `hooks` (Hooked),
+  `aclose` (Closing).
 """
 
 import importlib
@@ -39,6 +40,7 @@ __all__ = [
     "Call",
     "Capabilities",
     "Channel",
+    "Closing",
     "Editing",
     "Hook",
     "Hooked",
@@ -113,6 +115,11 @@ class Editing(Protocol):
 class Stream(Protocol):
     """One answer while it grows. `stream.Throttle` calls it: one call at a time, never too often."""
 
+    @property
+    def handle(self) -> str | None:
+        """What another process needs to put an end to it; None while nothing is shown."""
+        ...
+
     async def update(self, text: str) -> None:
         """Show the whole text so far."""
         ...
@@ -128,6 +135,22 @@ class Streaming(Protocol):
 
     async def open_stream(self, message: OutboundMessage) -> Stream:
         """Begin an answer whose text is still to come; raises as `send` does."""
+        ...
+
+    async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
+        """Put the final state in the place of what a process that is gone has begun to show.
+
+        Raises as `send` does, Rejected where that is no longer possible. Idempotent.
+        """
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A channel that holds sessions or sockets."""
+
+    async def aclose(self) -> None:
+        """Give them back; called once, when the gateway stops and `listen` and all sends have ended."""
         ...
 
 

@@ -16,7 +16,9 @@ from integrations.messages import Delivery, OutboundMessage
 
 logger = logging.getLogger(__name__)
 REMEMBERED = 5000
+FIRST_WAIT_SECONDS = 1.5
 WAIT_SECONDS = 20.0
+"""How long a part waits for its turn: one of a message that has begun, for longer."""
 
 
 class Outbound:
@@ -28,15 +30,22 @@ class Outbound:
         self._sent: OrderedDict[str, list[str | None]] = OrderedDict()
 
     async def send(
-        self, message: OutboundMessage, *, earlier: str | None = None, stream: Throttle | None = None
+        self,
+        message: OutboundMessage,
+        *,
+        earlier: str | None = None,
+        stream: Throttle | None = None,
+        group: bool = False,
     ) -> Delivery:
         """Deliver a message; `earlier` is the platform's id of the one it replaces, `stream` where it has grown.
 
-        Returns the first part's platform id. Raises as `Channel.send` does.
+        `group` is whether more than one person reads there: some networks limit that more. Returns the first part's
+        platform id. Raises as `Channel.send` does, and RateLimited where its turn is more than a moment away.
         """
         parts = fit(message, self._channel.capabilities)
         sent = self._sent.setdefault(message.key, []) if message.key else []
-        patience = _Patience(self._pace)
+        # Whoever dies while nothing was sent yet must not leave it `sending`: so long waits are the outbox's.
+        patience = _Patience(self._pace, group=group, left=WAIT_SECONDS if sent else FIRST_WAIT_SECONDS)
         for index, part in enumerate(parts[len(sent) :], len(sent)):
             await patience.wait(part)
             delivery = await self._part(part, earlier if index == 0 else None, stream if index == 0 else None)
@@ -44,6 +53,7 @@ class Outbound:
                 self._forget(message)
                 return _told(delivery, sent, parts)
             sent.append(delivery.platform_id)
+            patience.left = WAIT_SECONDS
             self._bound()
         self._forget(message)
         return Delivery(state="sent", platform_id=sent[0] if sent else None)
@@ -77,15 +87,16 @@ class Outbound:
 
 
 class _Patience:
-    """How long all parts of one message may wait for their turn together; then it is left for later."""
+    """How long the next part may wait for its turn; then it is left for later."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, *, group: bool, left: float) -> None:
         self._pace = pace
-        self._left = WAIT_SECONDS
+        self._group = group
+        self.left = left
 
     async def wait(self, part: OutboundMessage) -> None:
         """Wait for the turn of a part."""
-        self._left -= await self._pace.wait(part.address, longest=self._left)
+        self.left -= await self._pace.wait(part.address, group=self._group, longest=self.left)
 
 
 def _told(delivery: Delivery, sent: Sequence[str | None], parts: Sequence[OutboundMessage]) -> Delivery:

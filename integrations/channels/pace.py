@@ -49,15 +49,24 @@ class Pace:
         self.count(address, group=group)
         return waited
 
-    def delay(self, address: Address, *, group: bool = False) -> float:
-        """Return seconds until a message may go there."""
+    def delay(self, address: Address, *, group: bool = False, share: float = 1.0) -> float:
+        """Return seconds until a message may go there; `share` is how much of each rate it may use up."""
         now = self._now()
         pauses = [self._paused.get(key, now) - now for key in (("app",), _place(address))]
         for index, rate in self._counting(group=group):
-            sent = self._sent.get(_key(index, rate, address))
-            if sent is not None and len(sent) >= rate.count:
-                pauses.append(sent[-rate.count] + rate.seconds - now)
+            sent, count = self._sent.get(_key(index, rate, address)), max(1, int(rate.count * share))
+            if sent is not None and len(sent) >= count:
+                pauses.append(sent[-count] + rate.seconds - now)
         return max(0.0, *pauses)
+
+    def spare(self, address: Address, *, group: bool = False) -> None:
+        """Count a message that nobody would miss, as an answer's growing is; half of each rate is not for these.
+
+        Raises RateLimited where the pace does not allow it now.
+        """
+        if (pause := self.delay(address, group=group, share=0.5)) > 0:
+            raise RateLimited("The rest of the network's limit is for whole messages.", after=pause)
+        self.count(address, group=group)
 
     def count(self, address: Address, *, group: bool = False) -> None:
         """Count a message that goes there now."""
@@ -79,6 +88,19 @@ class Pace:
 
     def _counting(self, *, group: bool) -> list[tuple[int, Rate]]:
         return [(index, rate) for index, rate in enumerate(self._rates) if group or rate.per != "group"]
+
+
+class Paces:
+    """The paces of all channels in this process: whatever speaks to one shares its budget."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, Pace] = {}
+
+    def of(self, name: str, rates: Sequence[Rate]) -> Pace:
+        """Return the pace of a channel."""
+        if name not in self._paces:
+            self._paces[name] = Pace(rates)
+        return self._paces[name]
 
 
 def _place(address: Address) -> Key:

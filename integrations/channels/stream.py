@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from integrations.channels import Stream
+from integrations.channels import Channel, Editing, Stream, Streaming
 from integrations.errors import RateLimited, Rejected, RunbellError, TemporaryError
 from integrations.messages import Delivery, OutboundMessage
 
@@ -43,6 +43,11 @@ class EditedStream:
         self._opening = opening
         self._platform_id: str | None = None
 
+    @property
+    def handle(self) -> str | None:
+        """The growing message's platform id."""
+        return self._platform_id
+
     async def update(self, text: str) -> None:
         """Send the first text, then edit it."""
         shown = self._opening.model_copy(update={"text": text + MARK})
@@ -50,12 +55,40 @@ class EditedStream:
             await self._channel.edit(self._platform_id, shown)
             return
         self._platform_id = (await self._channel.send(shown)).platform_id
+        if self._platform_id is None:
+            raise RunbellError("Nobody can tell whether the growing message arrived, so it does not grow.")
 
     async def finish(self, message: OutboundMessage) -> Delivery:
-        """Put the final message in the place of the growing one; a new message where nothing has grown."""
-        if self._platform_id is None:
-            return await self._channel.send(message)
-        return await self._channel.edit(self._platform_id, message)
+        """Put the final message in the place of the growing one; a new message where there is none (any longer)."""
+        if self._platform_id is not None:
+            try:
+                return await self._channel.edit(self._platform_id, message)
+            except Rejected as error:
+                logger.info("a growing message is gone, so a new one is sent", extra={"error": str(error)})
+        return await self._channel.send(message)
+
+
+class InheritedStream:
+    """The end of an answer that another process, now gone, has begun to show under `handle`."""
+
+    def __init__(self, channel: Channel, handle: str) -> None:
+        self._channel = channel
+        self.handle = handle
+
+    async def update(self, text: str) -> None:
+        """Show nothing: only the end is left."""
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """Put the final message in its place; a new message where that can't be done."""
+        channel = self._channel
+        try:
+            if isinstance(channel, Streaming):
+                return await channel.take_over(self.handle, message)
+            if isinstance(channel, Editing):
+                return await channel.edit(self.handle, message)
+        except Rejected as error:
+            logger.info("a half answer can't be replaced, so a new one is sent", extra={"error": str(error)})
+        return await channel.send(message)
 
 
 class OpenedStream:
@@ -65,6 +98,11 @@ class OpenedStream:
         self._channel = channel
         self._opening = opening
         self._stream: Stream | None = None
+
+    @property
+    def handle(self) -> str | None:
+        """That of the channel's own stream."""
+        return self._stream.handle if self._stream else None
 
     async def update(self, text: str) -> None:
         """Open the stream for the first text, then update it."""

@@ -6,6 +6,7 @@ from integrations.database.catalogue import Commands, Proposals, Usage, Workers
 from integrations.database.conversation import Transcript
 from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
+from integrations.database.growing import GrowingAnswers
 from integrations.database.inbox import Inbox
 from integrations.database.notify import Listener
 from integrations.database.outbox import Outbox
@@ -70,6 +71,7 @@ class Database:
         self.usage = Usage(self.engine)
         self.retention = Retention(self.engine)
         self.progress = Progress(self._live)
+        self.growing = GrowingAnswers(self._live)
         self.files = FileStore(files)
 
     def close(self) -> None:

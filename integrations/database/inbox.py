@@ -8,7 +8,15 @@ from integrations.database.engine import Store, notify
 from integrations.database.receiving import store
 from integrations.database.records import ClaimedMessage, MessageView, NewRun, Received, RunClaim
 from integrations.database.runs import insert_run
-from integrations.database.settling import check_fence, decide, record_utterance, write_answer
+from integrations.database.settling import (
+    ASKED,
+    Asked,
+    asked,
+    check_fence,
+    decide,
+    record_utterance,
+    write_answer,
+)
 from integrations.database.tables import inbox
 from integrations.database.views import message_view
 from integrations.errors import LeaseLost
@@ -131,7 +139,7 @@ class Inbox(Store):
             decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
             record_utterance(connection, claimed, principal_id, None)
-            write_answer(connection, claimed.message_id, claimed.message.address, replies, status, None)
+            write_answer(connection, Asked.of(claimed), replies, status, None)
 
     def answer(
         self,
@@ -154,12 +162,11 @@ class Inbox(Store):
                 sa.update(inbox)
                 .where(inbox.c.id == message_id, inbox.c.state.not_in(SETTLED))
                 .values(state=status.value, replied_at=sa.func.clock_timestamp(), error=error, lease_until=None)
-                .returning(inbox.c.tenant, inbox.c.channel, inbox.c.conversation)
+                .returning(*ASKED)
             ).first()
             if row is None:
                 return False
-            address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-            write_answer(connection, message_id, address, replies, status, run_id)
+            write_answer(connection, asked(row), replies, status, run_id)
         return True
 
     def wait(self, message_id: str, *, waiting: bool) -> None:
@@ -213,13 +220,12 @@ class Inbox(Store):
                     inbox.c.lease_until < sa.func.clock_timestamp(),
                 )
                 .values(state="dead", error="claimed too often", replied_at=sa.func.clock_timestamp())
-                .returning(inbox.c.id, inbox.c.tenant, inbox.c.channel, inbox.c.conversation)
+                .returning(*ASKED)
             ).all()
-            for row in rows:
-                address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-                text = f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: {row.id}"
-                reply = OutboundMessage(address=address, text=text)
-                write_answer(connection, row.id, address, [reply], MessageStatus.DEAD, None)
+            for question in map(asked, rows):
+                text = f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: "
+                reply = OutboundMessage(address=question.address, text=text + question.message_id)
+                write_answer(connection, question, [reply], MessageStatus.DEAD, None)
         return len(rows)
 
     def _leave_routing(

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from integrations.database.channel_tables import growing
 from integrations.database.conversation import append_entry
 from integrations.database.engine import Store, in_turn, notify
 from integrations.database.records import OutboxItem
@@ -18,6 +19,18 @@ MAX_ATTEMPTS = 8
 """Deliveries tried before a message becomes a dead letter."""
 LONGEST_HOLD = timedelta(days=1)
 """How long a network's limits may hold a message back."""
+UNDELIVERED = ("failed", "dead", "unknown")
+"""States of messages that are sent again, or given up, by hand only."""
+_COLUMNS = (
+    outbox.c.id,
+    outbox.c.key,
+    outbox.c.body,
+    outbox.c.attempts,
+    outbox.c.state,
+    outbox.c.created_at,
+    outbox.c.error,
+    outbox.c.traceparent,
+)
 
 _LEASE = sa.text("""
     with ready as (
@@ -27,15 +40,23 @@ _LEASE = sa.text("""
         and not exists (
           select 1 from runbell.outbox e where e.tenant = o.tenant and e.channel = o.channel
             and e.conversation = o.conversation and e.id < o.id and e.state in ('queued', 'sending'))
+        and not exists (
+          select 1 from runbell.growing g where g.message_id = o.message_id
+            and g.gateway <> :worker and g.lease_until > clock_timestamp())
       order by o.id limit :limit for update of o skip locked)
     update runbell.outbox as o set state = 'sending', attempts = o.attempts + 1, claimed_by = :worker,
       lease_until = clock_timestamp() + make_interval(secs => :lease)
     from ready where o.id = ready.id
-    returning o.id, o.key, o.body, o.attempts, o.state, o.created_at, o.error, o.traceparent
+    returning o.id, o.key, o.body, o.attempts, o.state, o.created_at, o.error, o.traceparent,
+      exists (select 1 from runbell.conversations c where c.tenant = o.tenant and c.channel = o.channel
+        and c.conversation = o.conversation and not c.direct) as in_group
 """)
+# The end of an answer that was seen growing is put into its place: that bears repetition everywhere.
 _LAPSED = sa.text("""
-    update runbell.outbox set state = case when channel = any(cast(:safe as text[])) then 'queued' else 'unknown' end,
-      lease_until = null, error = 'the sender stopped while sending'
+    update runbell.outbox o set lease_until = null, error = 'the sender stopped while sending',
+      state = case when channel = any(cast(:safe as text[])) or exists (
+        select 1 from runbell.growing g where g.message_id = o.message_id and g.handle is not null
+      ) then 'queued' else 'unknown' end
     where channel = any(cast(:channels as text[])) and state = 'sending' and lease_until < clock_timestamp()
 """)
 
@@ -96,7 +117,10 @@ class Outbox(Store):
         limit: int = 50,
         lease_s: float = 60.0,
     ) -> list[OutboxItem]:
-        """Take messages to send, at most one per conversation at a time; each becomes `sending`."""
+        """Take messages to send, at most one per conversation at a time; each becomes `sending`.
+
+        The end of an answer that another live gateway shows growing is left to that one.
+        """
         values = {"channels": list(channels), "worker": worker, "limit": limit, "lease": lease_s}
         with self._transaction() as connection:
             rows = connection.execute(_LEASE, values).all()
@@ -126,6 +150,7 @@ class Outbox(Store):
                     .where(inbox.c.id == item.message.message_id, inbox.c.delivered_at.is_(None))
                     .values(delivered_at=sa.func.clock_timestamp())
                 )
+                connection.execute(sa.delete(growing).where(growing.c.message_id == item.message.message_id))
             connection.execute(
                 sa.update(outbox)
                 .where(outbox.c.id == item.id, outbox.c.state == "sending")
@@ -139,21 +164,17 @@ class Outbox(Store):
         with self._transaction() as connection:
             return connection.execute(_LAPSED, values).rowcount
 
-    def find(self, states: Sequence[str] = ("failed", "dead", "unknown"), *, limit: int = 100) -> list[OutboxItem]:
+    def find(self, states: Sequence[str] = UNDELIVERED, *, limit: int = 100) -> list[OutboxItem]:
         """Return the latest messages in these states."""
-        columns = (
-            outbox.c.id,
-            outbox.c.key,
-            outbox.c.body,
-            outbox.c.attempts,
-            outbox.c.state,
-            outbox.c.created_at,
-            outbox.c.error,
-            outbox.c.traceparent,
-        )
-        query = sa.select(*columns).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
+        query = sa.select(*_COLUMNS).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
         with self._transaction() as connection:
             return [_item(row) for row in connection.execute(query)]
+
+    def get(self, item_id: int) -> OutboxItem | None:
+        """Return one message, whatever its state."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(*_COLUMNS).where(outbox.c.id == item_id)).first()
+        return _item(row) if row else None
 
     def platform_id(self, key: str) -> str | None:
         """Return the platform's id of a message that was sent under this key."""
@@ -166,13 +187,21 @@ class Outbox(Store):
         with self._transaction() as connection:
             channel = connection.execute(
                 sa.update(outbox)
-                .where(outbox.c.id == item_id, outbox.c.state.in_(["failed", "dead", "unknown"]))
+                .where(outbox.c.id == item_id, outbox.c.state.in_(UNDELIVERED))
                 .values(state="queued", attempts=0, available_at=sa.func.now(), error=None)
                 .returning(outbox.c.channel)
             ).scalar_one_or_none()
             if channel is not None:
                 notify(connection, "runbell_outbox", channel)
         return channel is not None
+
+    def drop(self, item_id: int) -> bool:
+        """Give up a failed, unknown or dead message for good; False where it is none of these. Its key stays taken."""
+        with self._transaction() as connection:
+            done = connection.execute(
+                sa.update(outbox).where(outbox.c.id == item_id, outbox.c.state.in_(UNDELIVERED)).values(state="dropped")
+            )
+        return done.rowcount == 1
 
 
 def _item(row: Any) -> OutboxItem:
@@ -185,4 +214,5 @@ def _item(row: Any) -> OutboxItem:
         created_at=row.created_at,
         error=row.error,
         traceparent=row.traceparent,
+        group=getattr(row, "in_group", False),
     )

@@ -125,7 +125,10 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """One message on its way out; `key` is unique for ever and is the idempotency key where a network has one."""
+    """One message on its way out; `key` is unique for ever and is the idempotency key where a network has one.
+
+    `group` is true where more than one person reads the conversation.
+    """
 
     id: int
     key: str
@@ -135,6 +138,7 @@ class OutboxItem:
     created_at: datetime
     error: str | None = None
     traceparent: str | None = None
+    group: bool = False
 
 
 @dataclass(frozen=True, slots=True)

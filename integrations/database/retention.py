@@ -38,6 +38,7 @@ _ENDED = (
 )
 _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
+    _Rule("growing", "message_id", "lease_until < :before", "progress"),
     _Rule("op_logs", "run_id, key, stream, seq", _ENDED.format("op_logs"), "failed"),
     _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
     _Rule("events", "id", "sent_at < :before", "detail"),

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,7 +12,7 @@ from integrations.database.conversation import append_entry, touch_conversation
 from integrations.database.engine import in_turn, notify
 from integrations.database.outbox import enqueue
 from integrations.database.records import ClaimedMessage
-from integrations.database.tables import run_queue
+from integrations.database.tables import inbox, run_queue
 from integrations.errors import LeaseLost, NotFound
 from integrations.messages import Address, MessageStatus, OutboundMessage
 
@@ -55,19 +57,62 @@ def _shown(args: dict[str, object]) -> list[str]:
     return [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The message that is answered: where it was said, the platform's id of it (or of what was pressed), by whom."""
+
+    message_id: str
+    address: Address
+    ref: str | None
+    account: str
+
+    @classmethod
+    def of(cls, claimed: ClaimedMessage) -> "Asked":
+        """Return what a claimed message asked."""
+        message = claimed.message
+        return cls(claimed.message_id, message.address, message.ref or message.subject, message.account)
+
+
+ASKED = (
+    inbox.c.id,
+    inbox.c.tenant,
+    inbox.c.channel,
+    inbox.c.conversation,
+    inbox.c.account,
+    sa.func.coalesce(inbox.c.body["ref"].astext, inbox.c.body["subject"].astext).label("ref"),
+)
+"""The columns of `asked`."""
+
+
+def asked(row: Any) -> Asked:
+    """Return what a row of the inbox asked."""
+    address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
+    return Asked(row.id, address, row.ref, row.account)
+
+
 def write_answer(
     connection: sa.Connection,
-    message_id: str,
-    address: Address,
+    question: Asked,
     replies: Sequence[OutboundMessage],
     status: MessageStatus,
     run_id: str | None,
 ) -> None:
-    """Queue the replies, add them to the transcript, and tell the gateways and the next message's worker."""
+    """Queue the replies, add them to the transcript, and tell the gateways and the next message's worker.
+
+    Each reply is bound to the message that asked and to its account, unless it says otherwise itself.
+    """
+    message_id, address = question.message_id, question.address
     in_turn(connection, address.tenant, address.channel, address.conversation)
     last = 0
     for part, reply in enumerate(replies):
-        whole = reply.model_copy(update={"message_id": message_id, "run_id": run_id or reply.run_id})
+        whole = reply.model_copy(
+            update={
+                "message_id": message_id,
+                "run_id": run_id or reply.run_id,
+                "in_reply_to": reply.in_reply_to or question.ref,
+                "asked": reply.asked or question.account,
+            }
+        )
         last = enqueue(connection, whole, f"{message_id}:{part}") or last
     settled = {
         "message_id": message_id,

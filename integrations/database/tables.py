@@ -143,7 +143,7 @@ outbox = sa.Table(
     sa.Column("traceparent", sa.Text),
     sa.Column("created_at", Instant, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("delivered_at", Instant),
-    sa.CheckConstraint("state in ('queued','sending','sent','unknown','failed','dead')", name="state"),
+    sa.CheckConstraint("state in ('queued','sending','sent','unknown','failed','dead','dropped')", name="state"),
 )
 sa.Index(
     "outbox_ready_ix",
@@ -161,6 +161,7 @@ sa.Index(
     postgresql_where=outbox.c.state.in_(["queued", "sending"]),
 )
 sa.Index("outbox_message_ix", outbox.c.message_id)
+sa.Index("outbox_undelivered_ix", outbox.c.id, postgresql_where=outbox.c.state.in_(["unknown", "failed", "dead"]))
 
 transcript = sa.Table(
     "transcript",

@@ -1,8 +1,7 @@
 """The application of one gateway process: routes, errors, and the tasks that live as long as it does."""
 
 import asyncio
-import os
-import socket
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
-from integrations.channels import Channel
+from integrations.channels import Channel, Closing
 from integrations.database import Database
 from integrations.gateway import chat, events, files, messages, runs, sessions
 from integrations.gateway.deliver import Deliveries
@@ -33,6 +32,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 PROBLEM = {"model": Problem, "description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
 DRAIN_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
+logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
@@ -73,10 +74,14 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
     async def live(_: FastAPI) -> AsyncGenerator[None]:
         """Start what runs beside the requests; at the end store what was taken, then stop."""
         services.hub.start()
-        worker = f"gateway-{socket.gethostname()}-{os.getpid()}"
-        deliveries = Deliveries(services.database, services.hub, services.channels, worker, services.growing)
+        deliveries = Deliveries(
+            services.database, services.hub, services.channels, services.gateway, services.growing, services.paces
+        )
         intake = asyncio.create_task(services.intake.run(), name="intake")
-        others = [asyncio.create_task(deliveries.run(), name="deliveries")]
+        others = [
+            asyncio.create_task(deliveries.run(), name="deliveries"),
+            asyncio.create_task(services.growing.keep(), name="growing"),
+        ]
         others += [
             asyncio.create_task(_listen(channel, services), name=f"listen {channel.name}")
             for channel in services.channels.values()
@@ -88,6 +93,7 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
             await asyncio.wait([intake], timeout=DRAIN_SECONDS)
             await _stop([intake, *others])
             await services.growing.close()
+            await asyncio.gather(*(_close(channel) for channel in services.channels.values()))
             await asyncio.to_thread(services.hub.close)
             await asyncio.to_thread(flush)
 
@@ -96,6 +102,17 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
 
 async def _listen(channel: Channel, services: Services) -> None:
     await channel.listen(services.arrivals.receive)
+
+
+async def _close(channel: Channel) -> None:
+    """Let a channel give back its sessions and sockets; one that can't must not keep the others from it."""
+    if not isinstance(channel, Closing):
+        return
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await channel.aclose()
+    except Exception:
+        logger.exception("a channel could not be closed", extra={"channel": channel.name})
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

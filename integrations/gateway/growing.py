@@ -1,7 +1,8 @@
 """Answers that grow on networks: tokens of a message that came in here are shown there while it is worked on.
 
-The process that received a message streams its answer, and the outbox hands it the final state (`take`). Where
-another process delivers that, it comes as a message of its own.
+The process that received a message streams its answer, and the outbox hands it the final state (`take`). It says so in
+the database before it shows anything: until it has gone silent for a while no other process delivers that final
+state, and then one does in the place of what is shown (`integrations/database/growing.py`).
 """
 
 import asyncio
@@ -11,10 +12,13 @@ from dataclasses import dataclass, field
 
 from integrations.channels import Channel, Editing, Stream, Streaming
 from integrations.channels.degrade import fit
-from integrations.channels.stream import EditedStream, OpenedStream, Throttle
+from integrations.channels.pace import Pace, Paces
+from integrations.channels.stream import EditedStream, InheritedStream, OpenedStream, Throttle
 from integrations.database import Database
+from integrations.database.growing import LEASE_S, GrowingAnswers
+from integrations.errors import RunbellError, TemporaryError
 from integrations.gateway.hub import Hub, Missed, News, Progressed, Settled
-from integrations.messages import InboundMessage, OutboundMessage
+from integrations.messages import Delivery, InboundMessage, OutboundMessage
 
 logger = logging.getLogger(__name__)
 MOST = 1000
@@ -34,11 +38,14 @@ class _Answer:
 
 
 class Growing:
-    """All answers that grow through this process."""
+    """All answers that grow through this process, which the database knows as `gateway`."""
 
-    def __init__(self, database: Database, hub: Hub) -> None:
+    def __init__(self, database: Database, hub: Hub, gateway: str, paces: Paces) -> None:
         self._progress = database.progress
+        self._kept = database.growing
         self._hub = hub
+        self._gateway = gateway
+        self._paces = paces
         self._answers: dict[str, _Answer] = {}
 
     def watch(self, channel: Channel, message_id: str, message: InboundMessage) -> None:
@@ -46,26 +53,50 @@ class Growing:
         stream = _stream(channel, message_id, message)
         if stream is None or len(self._answers) >= MOST:
             return
-        answer = _Answer(message_id, lambda: _throttle(channel, stream, message))
+        pace = self._paces.of(channel.name, channel.capabilities.rates)
+        noted = _Noted(stream, self._kept, self._gateway, _Turn(pace, message, message_id))
+        answer = _Answer(message_id, lambda: _throttle(channel, noted, message))
         self._answers[message_id] = answer
         answer.task = asyncio.create_task(self._follow(answer, message), name=f"growing {message_id}")
 
-    async def take(self, message_id: str | None) -> Throttle | None:
+    async def take(self, channel: Channel, message_id: str | None) -> Throttle | None:
         """Return the stream that shall end with the final state, None where nothing has grown. It is the caller's."""
-        answer = self._answers.pop(message_id or "", None)
-        if answer is None:
+        if message_id is None or channel.capabilities.streaming == "none":
             return None
+        answer = self._answers.pop(message_id, None)
+        if answer is None:
+            handle = await asyncio.to_thread(self._kept.handle, message_id)
+            return Throttle(InheritedStream(channel, handle), channel.capabilities.edit_interval_s) if handle else None
         if answer.task is not None:
             answer.task.cancel()
             await asyncio.gather(answer.task, return_exceptions=True)
         return answer.throttle
 
+    async def keep(self) -> None:
+        """Go on saying which answers are shown here, until cancelled."""
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            shown = [answer.message_id for answer in self._answers.values() if answer.throttle is not None]
+            try:
+                if shown:
+                    await asyncio.to_thread(self._kept.keep, shown, self._gateway)
+            except TemporaryError as error:
+                logger.warning("growing answers can't be kept now", extra={"error": str(error)})
+
     async def close(self) -> None:
-        """Stop showing."""
-        tasks = [answer.task for answer in self._answers.values() if answer.task is not None]
+        """Stop showing, and leave what is shown to others."""
+        answers = list(self._answers.values())
+        tasks = [answer.task for answer in answers if answer.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        throttles = [answer.throttle for answer in answers if answer.throttle is not None]
+        await asyncio.gather(*(throttle.stop() for throttle in throttles), return_exceptions=True)
+        try:
+            shown = [answer.message_id for answer in answers if answer.throttle is not None]
+            await asyncio.to_thread(self._kept.keep, shown, self._gateway, lease_s=0.0)
+        except TemporaryError as error:
+            logger.warning("growing answers are left when their lease ends", extra={"error": str(error)})
 
     async def _follow(self, answer: _Answer, message: InboundMessage) -> None:
         try:
@@ -110,6 +141,52 @@ class Growing:
         _show(answer)
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """Where an answer grows, and how fast it may."""
+
+    pace: Pace
+    message: InboundMessage
+    message_id: str
+
+    def take(self) -> None:
+        """Count one update; raises RateLimited where there is no room for it now."""
+        self.pace.spare(self.message.address, group=not self.message.direct)
+
+
+class _Noted:
+    """A stream that notes in the database what it shows, before it shows it."""
+
+    def __init__(self, stream: Stream, kept: GrowingAnswers, gateway: str, turn: _Turn) -> None:
+        self._stream = stream
+        self._kept = kept
+        self._gateway = gateway
+        self._turn = turn
+        self._begun = False
+
+    @property
+    def handle(self) -> str | None:
+        """That of the stream."""
+        return self._stream.handle
+
+    async def update(self, text: str) -> None:
+        """Show the text, in its turn; raises RunbellError where the answer is another's to show, or given already."""
+        self._turn.take()
+        message_id, before = self._turn.message_id, self._stream.handle
+        if not self._begun:
+            self._begun = await asyncio.to_thread(self._kept.begin, message_id, self._gateway)
+            if not self._begun:
+                raise RunbellError("The answer is there already, or grows through another gateway.")
+        await self._stream.update(text)
+        handle = self._stream.handle
+        if handle is not None and before is None:
+            await asyncio.to_thread(self._kept.shown, message_id, handle)
+
+    async def finish(self, message: OutboundMessage) -> Delivery:
+        """Show the final state."""
+        return await self._stream.finish(message)
+
+
 def _show(answer: _Answer) -> None:
     if answer.text.strip():
         answer.throttle = answer.throttle or answer.open()
@@ -118,7 +195,11 @@ def _show(answer: _Answer) -> None:
 
 def _stream(channel: Channel, message_id: str, message: InboundMessage) -> Stream | None:
     opening = OutboundMessage(
-        address=message.address, text="", in_reply_to=message.ref, asked=message.account, message_id=message_id
+        address=message.address,
+        text="",
+        in_reply_to=message.ref or message.subject,
+        asked=message.account,
+        message_id=message_id,
     )
     if channel.capabilities.streaming == "native" and isinstance(channel, Streaming):
         return OpenedStream(channel, opening)

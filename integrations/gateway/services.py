@@ -1,6 +1,8 @@
 """The collaborators of one gateway process, built once, and how routes get them."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from integrations.channels import Channel, discover
+from integrations.channels.pace import Paces
 from integrations.database import Database
 from integrations.database.figures import Figures
 from integrations.gateway.arrivals import Arrivals
@@ -59,6 +62,8 @@ class Services:
     limits: Limits
     intake: Intake
     hub: Hub
+    gateway: str
+    paces: Paces
     growing: Growing
     arrivals: Arrivals
     owner: Owner
@@ -70,7 +75,8 @@ def build(settings: Settings, database: Database) -> Services:
     limits = Limits(settings.gateway.requests_per_minute)
     intake = Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation)
     hub, channels = Hub(database), discover(settings)
-    growing = Growing(database, hub)
+    gateway, paces = f"gateway-{socket.gethostname()}-{os.getpid()}", Paces()
+    growing = Growing(database, hub, gateway, paces)
     return Services(
         settings=settings,
         database=database,
@@ -79,6 +85,8 @@ def build(settings: Settings, database: Database) -> Services:
         limits=limits,
         intake=intake,
         hub=hub,
+        gateway=gateway,
+        paces=paces,
         growing=growing,
         arrivals=Arrivals(database, intake, growing, channels),
         owner=Owner(database, settings.tenant),

@@ -40,7 +40,7 @@ async def running(
         channel = open_channel(network, home)
         async with connected(database, channel, worker=worker) as connection:
             yield network, connection, f"{connection.url}/channels/discord/interactions"
-        await channel.close()
+        await channel.aclose()
 
 
 async def post(database: Database, text: str, key: str = "k", **more: Any) -> None:
@@ -164,7 +164,7 @@ async def test_a_card_is_an_embed_is_edited_and_a_file_comes_along(tmp_path: Pat
         await channel.edit(sent.platform_id or "", done)
         with pytest.raises(Rejected, match="10008"):
             await channel.edit("404", done)
-        await channel.close()
+        await channel.aclose()
 
     (message,) = network.messages.values()
     assert message["embeds"][0]["title"] == "✅ nightly"
@@ -178,7 +178,7 @@ async def test_a_wrong_token_is_not_tried_again_at_once(tmp_path: Path) -> None:
         for _ in range(3):
             with pytest.raises(Misconfigured, match="bot_token"):
                 await channel.send(OutboundMessage(address=PLACE, text="hi"))
-        await channel.close()
+        await channel.aclose()
 
     assert len(network.called("create")) == 1
 
@@ -191,7 +191,7 @@ async def test_files_are_fetched_from_discord_only(url: str, tmp_path: Path) -> 
         channel = open_channel(network, tmp_path)
         with pytest.raises(Rejected, match="does not lie"):
             await channel._api.download(url)
-        await channel.close()
+        await channel.aclose()
 
 
 @pytest.mark.parametrize("name", ["bot_token", "public_key", "application_id"])

@@ -41,7 +41,7 @@ async def running(
         channel = open_channel(corp, home)
         async with connected(database, channel, worker=worker) as connection:
             yield corp, connection, f"{connection.url}/channels/wecom"
-        await channel.close()
+        await channel.aclose()
 
 
 async def post(database: Database, text: str, key: str = "k", **more: Any) -> None:
@@ -164,7 +164,7 @@ async def test_a_member_whom_the_app_does_not_see_is_told_as_refused(tmp_path: P
         channel = open_channel(corp, tmp_path)
         with pytest.raises(Exception, match="81013"):
             await channel.send(OutboundMessage(address=LIN, text="hello"))
-        await channel.close()
+        await channel.aclose()
 
 
 async def test_a_card_with_facts_is_a_notice_and_a_file_follows(database: Database, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from integrations.channels import Accepted, Capabilities, Receive
+from integrations.channels.pace import Paces
 from integrations.database import Database
 from integrations.errors import RateLimited, Unavailable
 from integrations.gateway.arrivals import Arrivals
@@ -83,10 +84,12 @@ class Running:
 async def running(database: Database) -> AsyncGenerator[Running]:
     chat, hub, limits = Chat(), Hub(database), Limits(100_000)
     channels = {"im": chat}
-    intake, growing = Intake(database, limits, pending_per_conversation=100), Growing(database, hub)
+    intake = Intake(database, limits, pending_per_conversation=100)
+    paces = Paces()
+    growing = Growing(database, hub, "test", paces)
     hub.start()
     tasks = [asyncio.create_task(intake.run())]
-    tasks += [asyncio.create_task(Deliveries(database, hub, channels, "test", growing).run())]
+    tasks += [asyncio.create_task(Deliveries(database, hub, channels, "test", growing, paces).run())]
     try:
         yield Running(database, chat, Arrivals(database, intake, growing, channels))
     finally:

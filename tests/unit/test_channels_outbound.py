@@ -282,9 +282,37 @@ async def test_a_429_holds_the_conversation_back() -> None:
 
     with pytest.raises(RateLimited):
         await outbound.send(saying())
+    with pytest.raises(RateLimited) as held:
+        await outbound.send(saying())
+    await clock.sleep(held.value.after)
     await outbound.send(saying())
 
-    assert clock.now() == 1005
+    assert (held.value.after, len(channel.shown)) == (5.0, 1)
+
+
+async def test_a_group_is_spoken_to_as_seldom_as_its_network_wants() -> None:
+    clock, channel = Clock(), Scripted(Capabilities())
+    outbound = Outbound(channel, Pace([Rate(2, 60, "group")], now=clock.now, sleep=clock.sleep))
+
+    for _ in range(5):
+        await outbound.send(saying())
+    await outbound.send(saying(), group=True)
+    await outbound.send(saying(), group=True)
+
+    with pytest.raises(RateLimited) as held:
+        await outbound.send(saying(), group=True)
+    assert held.value.after == 60
+
+
+def test_what_nobody_would_miss_leaves_half_of_a_limit_to_whole_messages() -> None:
+    pace = Pace([Rate(20, 60, "group")], now=Clock().now)
+
+    for _ in range(10):
+        pace.spare(HERE, group=True)
+
+    with pytest.raises(RateLimited):
+        pace.spare(HERE, group=True)
+    assert pace.delay(HERE, group=True) == 0
 
 
 async def test_a_message_takes_the_place_of_an_earlier_one() -> None:
@@ -341,6 +369,23 @@ async def test_an_answer_that_never_grew_is_a_plain_message() -> None:
     await streamed(channel, Clock(), 0)
 
     assert channel.shown == [(None, "the end")]
+
+
+async def test_a_growing_message_of_which_nobody_knows_is_not_sent_again() -> None:
+    clock, channel = Clock(), Scripted(Capabilities(edit=True), Delivery(state="unknown"))
+
+    delivery = await streamed(channel, clock, texts=3)
+
+    assert delivery.state == "sent"
+    assert len(channel.shown) == 2
+
+
+async def test_a_growing_message_that_was_removed_ends_as_a_new_one() -> None:
+    channel = Scripted(Capabilities(edit=True), Delivery(state="sent"), Rejected("no such message"))
+
+    await streamed(channel, Clock(), texts=1)
+
+    assert [where for where, _ in channel.shown] == [None, None]
 
 
 async def test_the_end_is_tried_again_where_it_fails() -> None:

@@ -70,17 +70,17 @@ class CardStream:
 
     def __init__(self, cards: Cards, card_id: str) -> None:
         self._cards = cards
-        self._card_id = card_id
+        self.handle = card_id
 
     async def update(self, text: str) -> None:
         """Show the text so far."""
-        await self._cards.type(self._card_id, text, final=False)
+        await self._cards.type(self.handle, text, final=False)
 
     async def finish(self, message: OutboundMessage) -> Delivery:
         """Show the whole and its buttons."""
         try:
-            await self._cards.type(self._card_id, message.text, final=True)
-            await self._cards.change(self._card_id, message)
+            await self._cards.type(self.handle, message.text, final=True)
+            await self._cards.change(self.handle, message)
         except Lost as error:
             raise Unavailable(str(error)) from error
-        return Delivery(state="sent", platform_id=self._card_id)
+        return Delivery(state="sent", platform_id=self.handle)

@@ -140,6 +140,12 @@ class DingTalk:
         except Lost as error:
             raise Rejected(str(error)) from error
 
+    async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
+        """Show the whole answer on a card that was growing."""
+        if self._cards is None:
+            raise Rejected("Without a card template, DingTalk can't change a card.")
+        return await CardStream(self._cards, handle).finish(message)
+
     async def aclose(self) -> None:
         """Give the connections back."""
         await self._api.aclose()

@@ -115,7 +115,7 @@ class Discord:
     async def listen(self, receive: Receive) -> None:
         """Return at once: Discord calls us."""
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections to Discord."""
         await self._api.close()
 

@@ -132,6 +132,10 @@ class Feishu:
             build=lambda final: self._card(final, ()),
         )
 
+    async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
+        """Stop the typing of a card and show the final one."""
+        return await CardStream.inherited(self._api, handle, lambda final: self._card(final, ())).finish(message)
+
     async def _hear(self, said: Said, receive: Receive) -> None:
         bot = await self._api.bot()
         if not said.direct and not said.mentions(bot):

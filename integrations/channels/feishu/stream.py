@@ -5,6 +5,7 @@ only grows, then the streaming mode off and the final card. Ten operations per s
 """
 
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,17 +15,25 @@ from integrations.messages import Delivery, OutboundMessage
 
 Post = Callable[[str], Awaitable[str]]
 Build = Callable[[OutboundMessage], Mapping[str, Any]]
+_EPOCH = 1_760_000_000  # Sequences are 32-bit; seconds since 2025 grow beyond each earlier attempt to end a card.
 
 
 class CardStream:
     """One growing answer."""
 
-    def __init__(self, api: Api, card_id: str, platform_id: str, build: Build) -> None:
+    def __init__(self, api: Api, card_id: str, platform_id: str, build: Build, *, sequence: int = 1) -> None:
         self._api = api
         self._path = f"/cardkit/v1/cards/{card_id}"
         self._platform_id = platform_id
         self._build = build
-        self._sequence = itertools.count(1)
+        self._sequence = itertools.count(sequence)
+        self.handle = f"{card_id} {platform_id}"
+
+    @classmethod
+    def inherited(cls, api: Api, handle: str, build: Build) -> "CardStream":
+        """Return a stream that a process, now gone, has begun; sequences go on beyond what that one can have used."""
+        card_id, _, platform_id = handle.partition(" ")
+        return cls(api, card_id, platform_id, build, sequence=int(time.time() - _EPOCH))
 
     @classmethod
     async def open(cls, api: Api, message: OutboundMessage, *, post: Post, build: Build) -> "CardStream":

@@ -211,6 +211,8 @@ class SimulatedSlack(Simulator):
     def _chat_update(self, said: Json) -> Json:
         if said.get("ts") not in self.messages:
             raise error("message_not_found")
+        if self.messages[said["ts"]].get("streaming"):
+            raise error("streaming_state_conflict")
         check_content(said)
         kept = {k: v for k, v in self.messages[said["ts"]].items() if k in {"channel", "thread_ts", "ts"}}
         self.messages[said["ts"]] = {**said, **kept}

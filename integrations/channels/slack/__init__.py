@@ -17,7 +17,7 @@ from integrations.channels.link import Keeper
 from integrations.channels.slack import blocks, inbound
 from integrations.channels.slack.api import Api, Unclear
 from integrations.channels.slack.socket import converse
-from integrations.channels.slack.stream import SlackStream
+from integrations.channels.slack.stream import SlackStream, stop
 from integrations.channels.slack.verify import SlackSignature
 from integrations.channels.stream import EditedStream
 from integrations.errors import Forbidden, InvalidInput, PermanentError, RunbellError, Unauthorized, Unavailable
@@ -159,6 +159,12 @@ class Slack:
             return EditedStream(self, message)
         begin = place | {"recipient_user_id": message.asked, "recipient_team_id": await self._team_id()}
         return SlackStream(self._api, begin, self.edit, self.send)
+
+    async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
+        """End the stream, if it was one, and let it say exactly the message."""
+        if "thread_ts" in _place(message):
+            await stop(self._api, _place(message)["channel"], handle)
+        return await self.edit(handle, message)
 
     def _content(self, message: OutboundMessage, *, replacing: bool = False) -> dict[str, object]:
         def seal(text: str) -> str:

@@ -31,6 +31,11 @@ class SlackStream:
         self._shown = ""
         self._stopped = False
 
+    @property
+    def handle(self) -> str | None:
+        """The time stamp of the streamed message."""
+        return self._stamp or None
+
     async def update(self, text: str) -> None:
         """Append what is new."""
         new = text[len(self._shown) :] if text.startswith(self._shown) else ""
@@ -62,11 +67,17 @@ class SlackStream:
         self._shown += new
 
     async def _stop(self) -> None:
-        try:
-            await self._api.call("chat.stopStream", {"channel": self._begin["channel"], "ts": self._stamp})
-        except Unclear as error:
-            raise Unavailable(str(error)) from error
-        except Rejected:
-            # It has ended by itself or was removed; the update that follows tells which.
+        if not await stop(self._api, self._begin["channel"], self._stamp):
             self._shown = ""
         self._stopped = True
+
+
+async def stop(api: Api, channel: object, stamp: str) -> bool:
+    """End a stream; False where it had ended by itself or was removed: the update that follows tells which."""
+    try:
+        await api.call("chat.stopStream", {"channel": channel, "ts": stamp})
+    except Unclear as error:
+        raise Unavailable(str(error)) from error
+    except Rejected:
+        return False
+    return True

@@ -20,7 +20,7 @@ from integrations.channels.teams.cards import activity as written
 from integrations.channels.teams.inbound import File, Heard, read, root
 from integrations.channels.teams.keys import Proof
 from integrations.channels.teams.services import Services
-from integrations.channels.teams.stream import TypedAnswer
+from integrations.channels.teams.stream import TypedAnswer, end
 from integrations.errors import Forbidden, InvalidInput, RunbellError, Unauthorized
 from integrations.files import MAX_BYTES as MAX_FILE
 from integrations.files import FileStore
@@ -117,6 +117,15 @@ class Teams:
             return EditedStream(self, message)
         service = await self._service(conversation)
         return TypedAnswer(lambda sent: self._api.post(service, conversation, sent), self.send, self._activity)
+
+    async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
+        """End what is typed in a chat of two; elsewhere it is a message like any other."""
+        conversation = message.address.conversation
+        if conversation.startswith("19:"):
+            return await self.edit(handle, message)
+        service = await self._service(conversation)
+        activity = self._activity(message)
+        return await end(lambda sent: self._api.post(service, conversation, sent), handle, activity)
 
     async def _verified(self, call: Call) -> Document:
         authorization = call.headers.get("authorization", "")

@@ -29,6 +29,11 @@ class TypedAnswer:
         self._id: str | None = None
         self._sequence = 0
 
+    @property
+    def handle(self) -> str | None:
+        """The stream's id."""
+        return self._id
+
     async def update(self, text: str) -> None:
         """Show the whole text so far."""
         if not text.strip():
@@ -44,10 +49,15 @@ class TypedAnswer:
         """End the stream with the final message; a stream that Teams has ended by itself leaves a new message."""
         if self._id is None:
             return await self._send(message)
-        entity = {"type": "streaminfo", "streamType": "final", "streamId": self._id}
         try:
-            delivery = await self._post({**self._build(message), "entities": [entity]})
+            return await end(self._post, self._id, self._build(message))
         except Rejected:
             self._id = None
             return await self._send(message)
-        return delivery if delivery.platform_id else delivery.model_copy(update={"platform_id": self._id})
+
+
+async def end(post: Post, stream_id: str, activity: Json) -> Delivery:
+    """Put the final activity in the place of a stream; raises Rejected where Teams has ended it by itself."""
+    entity = {"type": "streaminfo", "streamType": "final", "streamId": stream_id}
+    delivery = await post({**activity, "entities": [entity]})
+    return delivery if delivery.platform_id else delivery.model_copy(update={"platform_id": stream_id})

@@ -107,7 +107,7 @@ class WeCom:
     async def listen(self, receive: Receive) -> None:
         """Return at once: WeCom calls us."""
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections to WeCom."""
         await self._api.close()
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from integrations.database.tables import metadata
+from integrations.database.channel_tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
