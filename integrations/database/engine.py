@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and the base of all stores."""
 
 import select
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,18 @@ from integrations.errors import Unavailable
 
 PING_AFTER_S = 30.0
 """A connection that was idle for longer is asked before its use: routers forget those who are silent."""
+
+
+class _Met(threading.local):
+    outages = 0
+
+
+_met = _Met()
+
+
+def outages_met() -> int:
+    """Return how often the calling thread has found the database away, or without room, so far."""
+    return _met.outages
 
 
 def driver_url(url: str, driver: str = "psycopg") -> sa.URL:
@@ -41,7 +54,7 @@ def connect(url: str, *, pool_size: int = 16, durable: bool = True, name: str = 
 def discard_broken(engine: sa.Engine) -> None:
     """Hand out no connection that the server has closed, without asking it: `pool_pre_ping` costs a statement each.
 
-    Nothing is to be read from an idle connection, unless the server has ended it.
+    Nothing is to be read from an idle connection, unless the server has ended it. Counts `outages_met`.
     """
 
     def released(_: object, record: Any) -> None:
@@ -56,6 +69,21 @@ def discard_broken(engine: sa.Engine) -> None:
 
     event.listen(engine, "checkin", released)
     event.listen(engine, "checkout", taken)
+    event.listen(engine, "handle_error", _note_outage)
+
+
+def _note_outage(context: Any) -> None:
+    """Remember what is nobody's fault but the server's: no connection, no room, a shutdown."""
+    error = context.original_exception
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if context.is_disconnect or (
+        isinstance(error, context.dialect.loaded_dbapi.OperationalError) and _is_outage(state)
+    ):
+        _met.outages += 1
+
+
+def _is_outage(state: str | None) -> bool:
+    return state is None or state.startswith(("08", "53", "57P", "58"))
 
 
 def _readable(connection: Any) -> bool:

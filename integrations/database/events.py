@@ -6,7 +6,7 @@ An event is taken by one op of one run: the first that waits for its name and ke
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -120,13 +120,17 @@ class Events(Store):
             )
         return found.body
 
-    def park(self, claim: RunClaim, waits: Sequence[Wait]) -> bool:
+    def park(self, claim: RunClaim, waits: Sequence[Wait], *, now: datetime | None = None) -> bool:
         """Leave a run waiting, held by nobody, and its message with it; False where what it waits for is there.
 
-        Then the run is queued anew. Its earlier claims no longer count as attempts. Raises `LeaseLost`.
+        Then the run is queued anew. Its earlier claims no longer count as attempts. `now` is this machine's clock.
+        Raises `LeaseLost`.
         """
         expected = sorted({(wait.event, wait.key or "") for wait in waits if wait.event is not None})
-        instants = [wait.until for wait in waits if wait.until is not None]
+        # What is left of the wait is counted on the database's clock: where it is ahead of this machine's, a run would
+        # be woken again and again before its time.
+        now = now or datetime.now(UTC)
+        seconds = [max((wait.until - now).total_seconds(), 0.0) for wait in waits if wait.until is not None]
         with self._transaction() as connection:
             # `send` takes the same locks: an event is seen here, or its sender sees the run parked.
             for name, key in expected:
@@ -134,7 +138,7 @@ class Events(Store):
             there = any(_is_there(connection, claim.tenant, name, key) for name, key in expected)
             values: dict[str, object] = {
                 "state": "queued" if there else "parked",
-                "available_at": sa.func.clock_timestamp() if there else min(instants, default=NEVER),
+                "available_at": _after(0.0) if there else _after(min(seconds)) if seconds else NEVER,
                 "parked": _shown(waits, expected),
                 "attempts": 0,
                 "claimed_by": None,
@@ -156,6 +160,10 @@ class Events(Store):
             elif claim.message_id is not None:
                 _let_conversation_go_on(connection, claim.message_id)
         return not there
+
+
+def _after(seconds: float) -> sa.ColumnElement[datetime]:
+    return sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _lock(connection: sa.Connection, tenant: str, name: str, key: str) -> None:

@@ -89,6 +89,13 @@ class DurableExecutor(Executor):
             if self._waits is not None and self._waits.parked:
                 self._waits.leave_run(plan_context.instance)
             raise
+        except Exception as error:
+            if self._waits is None or not self._waits.met_outage:
+                raise
+            # Dagster would call the run failed; it is as well as after a crash.
+            self._waits.leave_for_outage()
+            self._waits.leave_run(plan_context.instance)
+            raise DagsterExecutionInterruptedError("the database was away") from error
 
     def _execute(
         self, job_context: PlanExecutionContext, plan: ExecutionPlan, *, resumed: bool

@@ -17,6 +17,7 @@ from typing import Any, cast
 import dagster as dg
 
 from integrations.database import RunClaim, Wait
+from integrations.database.engine import outages_met
 from integrations.database.events import Events
 from integrations.errors import PermanentError
 from orchestration.warm.instance import WarmInstance
@@ -25,6 +26,8 @@ from orchestration.warm.interrupt import shielded, sleep
 
 SHORT_S = 1.0
 """A shorter wait keeps its thread: parking costs more."""
+AGAIN_S = 2.0
+"""How long a run waits that has met the database away."""
 
 
 class Expired(PermanentError):
@@ -44,6 +47,7 @@ class Waits:
         self._deadlines = dict(_deadlines(claim.parked))
         self._step: str | None = None
         self._open: dict[str, Wait] = {}
+        self._outages = outages_met()
         self.asked = False
         """Whether the op that executes now has asked to wait: how it ends doesn't count."""
         self.parked: list[Wait] = []
@@ -53,6 +57,7 @@ class Waits:
     def at(self, step: str) -> Generator[None]:
         """Let the op that executes in this block wait."""
         self._step, self.asked = step, False
+        self._outages = outages_met()
         _current.waits = self
         try:
             yield
@@ -81,6 +86,22 @@ class Waits:
         reason = f"`{step}` waits for the event {name!r} (key {key!r}) until {_instant(until)}"
         self._leave(Wait(step, reason, until, name, key))
         raise AssertionError  # it has left
+
+    def excuse(self) -> bool:
+        """Tell whether the op that executes failed while the database was away: it is tried again, as after a crash."""
+        if not self.asked and self.met_outage:
+            self._open[self._here] = _again(f"`{self._here}` is tried again: the database was away", self._here)
+            self.asked = True
+        return self.asked
+
+    @property
+    def met_outage(self) -> bool:
+        """Whether the calling thread has found the database away since the run, or its present op, began."""
+        return outages_met() > self._outages
+
+    def leave_for_outage(self) -> None:
+        """Let the run be resumed a little later."""
+        self.parked = [*self._open.values(), _again("the run goes on in a moment: the database was away")]
 
     def set_aside(self, active: ActiveExecution, step: str) -> None:
         """Take an op that asked to wait out of this execution; the run's next resumption tries it anew."""
@@ -136,9 +157,18 @@ def here() -> Waits | None:
 
 
 def muted(event: DagsterEvent) -> bool:
-    """Tell whether Dagster's word is wrong: an op that leaves to wait has not failed, a parked run was not cut off."""
-    asked = _current.waits is not None and _current.waits.asked
+    """Tell whether Dagster's word is wrong: an op that leaves to wait has not failed, a parked run was not cut off.
+
+    Nor has an op failed that met the database away.
+    """
+    waits = _current.waits
+    failed = event.is_step_failure or event.is_step_up_for_retry
+    asked = waits is not None and (waits.excuse() if failed else waits.asked)
     return asked or (_current.left and event.is_engine_event)
+
+
+def _again(reason: str, step: str = "") -> Wait:
+    return Wait(step, reason, datetime.now(UTC) + timedelta(seconds=AGAIN_S))
 
 
 def _deadlines(parked: dict[str, object] | None) -> Generator[tuple[tuple[str, str, str], datetime]]:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from integrations.database import Wait
 from integrations.errors import InvalidInput
 from integrations.messages import MessageStatus
 from tests.warming import WarmHome, eventually, warm
@@ -100,8 +102,6 @@ def test_an_event_that_came_before_anybody_waited_is_found(warm: WarmHome) -> No
 
 
 def test_an_event_that_comes_between_the_look_and_the_parking_is_not_lost(warm: WarmHome) -> None:
-    from integrations.database import Wait
-
     claim = warm.claim("approving")
     assert warm.database.events.take(claim, "step", "approved", "k") is None
     warm.database.events.send("approved", "k", {})
@@ -169,3 +169,14 @@ def test_a_parked_run_is_canceled_at_once(warm: WarmHome) -> None:
         assert warm.ended(run_id) == "CANCELED"
 
     assert marks(warm, run_id, "pay") == ""
+
+
+def test_a_wait_lasts_as_long_whatever_the_clock_of_the_machine_that_parks_says(warm: WarmHome) -> None:
+    slow, fast = warm.claim("timed", "slow"), warm.claim("timed", "fast")
+    now = datetime.now(UTC)
+    wait = Wait("soon", "waits", now)
+
+    warm.database.events.park(slow, [wait], now=now - timedelta(hours=1))
+    warm.database.events.park(fast, [wait], now=now + timedelta(hours=1))
+
+    assert [claim.run_id for claim in warm.database.runs.claim("jobs", "next", limit=5)] == [fast.run_id]

@@ -4,6 +4,8 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import dagster as dg
 
 from integrations.errors import InvalidInput
 from integrations.messages import Reply
-from orchestration.waiting import wait_for_event, wait_until
+from integrations.settings import Settings
+from orchestration.waiting import await_event, wait_for_event, wait_until
+from orchestration.warm.assembly import open_database
 
 
 class Count(dg.Config):
@@ -212,6 +216,59 @@ def waiting() -> None:
     told(waits(noted(one())))
 
 
+@contextmanager
+def _held(run_id: str) -> Iterator[None]:
+    """Say that a run is here, wait to be let go on, and say where that failed."""
+    with _file(run_id, "started").open("a") as file:
+        file.write("x")
+    _await(run_id, "go")
+    try:
+        yield
+    except Exception:
+        _file(run_id, "failed").touch()
+        raise
+
+
+def _await(run_id: str, name: str) -> None:
+    while not _file(run_id, name).exists():
+        time.sleep(0.01)
+
+
+def _file(run_id: str, name: str) -> Path:
+    return Path(os.environ["WARM_TEST_FOLDER"]) / f"{run_id}.{name}"
+
+
+@dg.op
+def takes_an_event(context: dg.OpExecutionContext, value: int) -> int:
+    with _held(context.run_id):
+        return await_event("approved", timedelta(hours=1), context.run_id)["value"]
+
+
+@dg.job
+def taking() -> None:
+    told(takes_an_event(noted(one())))
+
+
+@dg.resource
+def gear(context: dg.InitResourceContext) -> None:
+    assert context.run is not None
+    try:
+        with closing(open_database(Settings())) as database, _held(context.run.run_id):
+            database.runs.get("nobody")
+    finally:
+        _await(context.run.run_id, "back")
+
+
+@dg.op(required_resource_keys={"gear"})
+def geared(value: int) -> int:
+    return value
+
+
+@dg.job(resource_defs={"gear": gear})
+def equipped() -> None:
+    told(geared(noted(one())))
+
+
 @dg.op
 def sleeps(value: int) -> int:
     time.sleep(60)
@@ -384,6 +441,7 @@ defs = dg.Definitions(
         chatting,
         dynamic,
         dynamic_leaves,
+        equipped,
         expiring,
         failing,
         hanging,
@@ -398,6 +456,7 @@ defs = dg.Definitions(
         overrunning,
         sleeping,
         stuck,
+        taking,
         timed,
         waiting,
         with_hooks,
