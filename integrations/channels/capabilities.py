@@ -22,6 +22,7 @@ class Capabilities:
 
     `buttons` is how many choices fit under one message, as a count or True for no limit worth naming;
     `button_bytes` what one may carry. `max_text` counts `unit`s of one message, as its network counts them.
+    `dialogue` is whether a person reads there and answers within minutes, so that something may be asked back.
     `streaming` is `native` where the channel has a stream of its own, `edits` where one message is edited, at most
     every `edit_interval_s`. `push` names the connection that works without a public address.
     """
@@ -34,6 +35,7 @@ class Capabilities:
     files: bool = False
     pictures: bool = False
     threads: bool = False
+    dialogue: bool = True
     streaming: Literal["native", "edits", "none"] = "none"
     max_text: int = 4000
     unit: Unit = "characters"

@@ -12,6 +12,7 @@ from integrations.database.notify import Listener
 from integrations.database.outbox import Outbox
 from integrations.database.people import Principals
 from integrations.database.progress import Progress
+from integrations.database.questions import Questions
 from integrations.database.records import (
     ClaimedMessage,
     Entry,
@@ -19,6 +20,7 @@ from integrations.database.records import (
     NewRun,
     OpState,
     OutboxItem,
+    Pending,
     Proposal,
     QueuedRun,
     Received,
@@ -41,6 +43,7 @@ __all__ = [
     "NewRun",
     "OpState",
     "OutboxItem",
+    "Pending",
     "Proposal",
     "QueuedRun",
     "Received",
@@ -67,6 +70,7 @@ class Database:
         self.principals = Principals(self.engine)
         self.commands = Commands(self.engine)
         self.proposals = Proposals(self.engine)
+        self.questions = Questions(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
         self.retention = Retention(self.engine)

@@ -1,6 +1,7 @@
 """Tables of what channels need besides messages; see `tables.py` for the rest."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from integrations.database.tables import Instant, metadata
 
@@ -12,4 +13,19 @@ growing = sa.Table(
     sa.Column("handle", sa.Text),
     sa.Column("gateway", sa.Text, nullable=False),
     sa.Column("lease_until", Instant, nullable=False),
+)
+
+# At most one per person and conversation: what was asked of them last.
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("conversation", sa.Text, primary_key=True),
+    sa.Column("principal_id", sa.Text, primary_key=True),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("args", JSONB, nullable=False),
+    sa.Column("argument", sa.Text, nullable=False),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
 )

@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from integrations.database.channel_tables import questions
 from integrations.database.engine import Store, in_turn
 from integrations.database.records import Entry
 from integrations.database.tables import conversations, transcript
@@ -146,6 +147,8 @@ class Transcript(Store):
                 sa.delete(transcript).where(sa.or_(*where)).returning(transcript.c.message_id)
             ).scalars()
             ids = gone.all()
+            if principal_id is not None:
+                connection.execute(sa.delete(questions).where(questions.c.principal_id == principal_id))
             _blank(connection, [i for i in ids if i is not None])
         return len(ids)
 

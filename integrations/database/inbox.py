@@ -5,8 +5,9 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from integrations.database.engine import Store, notify
+from integrations.database.questions import close_question, put_question
 from integrations.database.receiving import store
-from integrations.database.records import ClaimedMessage, MessageView, NewRun, Received, RunClaim
+from integrations.database.records import ClaimedMessage, MessageView, NewRun, Pending, Received, RunClaim
 from integrations.database.runs import insert_run
 from integrations.database.settling import (
     ASKED,
@@ -119,6 +120,7 @@ class Inbox(Store):
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
+            close_question(connection, message.address, principal_id)
             record_utterance(connection, claimed, principal_id, run_id)
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
@@ -130,15 +132,19 @@ class Inbox(Store):
         principal_id: str,
         status: MessageStatus = MessageStatus.ANSWERED,
         proposal: str | None = None,
+        pending: Pending | None = None,
     ) -> None:
         """Answer a claimed message on the spot, without a run. Raises `LeaseLost`.
 
         With `proposal`, the message is the no to it, and closes it: raises `NotFound` where another was quicker.
+        With `pending`, the answer is a question, and the next free text its answer.
         """
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
             record_utterance(connection, claimed, principal_id, None)
+            if pending is not None:
+                put_question(connection, claimed.message.address, principal_id, pending)
             write_answer(connection, Asked.of(claimed), replies, status, None)
 
     def answer(

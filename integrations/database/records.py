@@ -176,6 +176,16 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A command that lacks `argument`, for which its sender was asked in `language`."""
+
+    command: str
+    args: dict[str, object]
+    argument: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCommand:
     """A typed command of a code location; `spec` is the catalogue's own JSON."""
 

@@ -43,6 +43,7 @@ _RULES = (
     _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
     _Rule("events", "id", "sent_at < :before", "detail"),
     _Rule("proposals", "id", "expires_at < :before", "detail"),
+    _Rule("questions", "tenant, channel, conversation, principal_id", "expires_at < :before", "progress"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
     _Rule("workers", "id", "heartbeat_at < :before", "progress"),

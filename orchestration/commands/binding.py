@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pydantic import Field
+
 from orchestration.commands.catalogue import nearest
 from orchestration.commands.language import Language, pick
 from orchestration.commands.spec import Argument, CommandSpec, Frozen
@@ -27,6 +29,8 @@ class Problem(Frozen):
     argument: str | None = None
     expected: str | None = None
     suggestion: str | None = None
+    missing: bool = Field(default=False, exclude=True)
+    """Whether nothing at all was said about the argument."""
 
 
 def bind(
@@ -116,7 +120,7 @@ class _Binder:
             english = f"{argument.name} is missing{what}: expected {form}, as in {self._shown} {argument.name}=…"
             chinese = f"缺少参数 {argument.name}{what}：应为{form}，例如 {self._shown} {argument.name}=…"
             end = len(self._text)
-            self._report(english, chinese, start=end, end=end, argument=argument.name, expected=form)
+            self._report(english, chinese, start=end, end=end, argument=argument.name, expected=form, missing=True)
 
     @property
     def _enough(self) -> bool:

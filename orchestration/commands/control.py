@@ -117,7 +117,12 @@ class Controls:
         )
 
     def cancel(self, word: str, asker: Asker) -> str:
-        """Ask for the end of the asker's run in this conversation, or of the one whose id begins with `word`."""
+        """Ask for the end of the asker's run in this conversation, or of the one whose id begins with `word`.
+
+        A question that waits for the asker's answer goes first.
+        """
+        if not word and self._database.questions.drop(asker.address, asker.principal.id):
+            return asker.say("All right, I ask no further.", "好的，不再询问。")
         found = self._find(word, asker) if word else self._here(asker)
         if isinstance(found, str):
             return found

@@ -5,19 +5,21 @@ leaves the message to the next worker and a crash after it changes nothing.
 """
 
 import logging
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from integrations.database import ClaimedMessage, Database, NewRun, Proposal, RunClaim
+from integrations.database import ClaimedMessage, Database, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
+from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import Problem, bind_values
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.control import ASSISTANT, Asker, Controls, Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
 from orchestration.commands.parse import Parsed, parse, parse_structured
-from orchestration.commands.proposals import decision, names_another
+from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import CONTROL_WORDS
@@ -70,6 +72,8 @@ class Dispatcher:
         if parsed.kind == "free":
             return self._free(turn)
         spec = self._catalogue().find(parsed.command or "")
+        if spec is not None and parsed.errors and turn.is_said and self._ask(turn, spec, parsed):
+            return None
         if parsed.errors or spec is None:
             text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
             self._settle(turn, text, failed=turn.message.command is not None)
@@ -88,6 +92,9 @@ class Dispatcher:
 
     def _free(self, turn: "_Turn") -> RunClaim | None:
         message, say = turn.message, turn.asker.say
+        pending = self._database.questions.open(message.address, turn.principal.id)
+        if pending is not None and not is_decision(message.text):
+            return self._answered(turn, pending)
         proposal = self._database.proposals.open(message.address, turn.principal.id)
         if proposal is not None:
             view = self._database.inbox.get(turn.claimed.message_id)
@@ -103,6 +110,35 @@ class Dispatcher:
         config: dict[str, object] = {"message_id": turn.claimed.message_id}
         run_config: dict[str, object] = {"ops": {"receive": {"config": config}}}
         return self._start(turn, NewRun(CORE, ASSISTANT, run_config, turn.tags(ASSISTANT)))
+
+    def _ask(self, turn: "_Turn", spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
+        """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""
+        missing = wanting(spec, parsed.args, parsed.errors)
+        asked = ask(spec, parsed.args, missing, turn.asker, complaint) if missing else None
+        if asked is None:
+            return False
+        question, pending = asked
+        self._database.inbox.settle(turn.claimed, [question], principal_id=turn.principal.id, pending=pending)
+        return True
+
+    def _answered(self, turn: "_Turn", pending: Pending) -> RunClaim | None:
+        """Take the text for the argument that was asked for; run the command, or ask on."""
+        turn.speak(pending.language)
+        spec = self._catalogue(afresh=True).find(pending.command)
+        if spec is None or pending.argument not in spec.by_name:
+            self._database.questions.drop(turn.message.address, turn.principal.id)
+            self._settle(turn, _GONE.message, failed=True)
+            return None
+        said = {pending.argument: turn.message.text} if turn.message.text.strip() else {}
+        parsed = parse_structured(spec.name, {**pending.args, **said}, self._catalogue(), turn.asker.language)
+        if not parsed.errors:
+            return self._start_command(turn, spec, parsed.args)
+        wrong = [problem for problem in parsed.errors if not problem.missing]
+        others = tuple(problem for problem in parsed.errors if problem.missing)
+        complaint = "\n".join(f"⚠️ {problem.message}" for problem in wrong)
+        if not self._ask(turn, spec, parsed.model_copy(update={"errors": others}), complaint):
+            self._settle(turn, explain("", parsed.errors, spec, turn.asker.language), failed=True)
+        return None
 
     def _decide(self, turn: "_Turn", proposal: Proposal, *, agreed: bool) -> RunClaim | None:
         """Carry out exactly what was shown, or nothing. The proposal closes in the same transaction."""
@@ -184,6 +220,8 @@ class _Turn:
         self.message = claimed.message
         self.principal = principal
         self.worker = worker
+        # Said by a person, who can be asked back; not a program's call.
+        self.is_said = claimed.message.command is None or claimed.message.kind == "form"
         self.asker = Asker(
             principal=principal,
             address=claimed.message.address,
@@ -191,6 +229,10 @@ class _Turn:
             direct=claimed.message.direct,
             language=language_of(claimed.message.text),
         )
+
+    def speak(self, language: str) -> None:
+        """Go on in the language of the question that is answered."""
+        self.asker = replace(self.asker, language="zh" if language == "zh" else "en")
 
     def tags(self, command: str) -> dict[str, str]:
         """Return the run's tags; none of them comes from the text of a message."""

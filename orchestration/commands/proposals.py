@@ -47,9 +47,15 @@ def decision(text: str, proposal: Proposal, said_at: datetime | None) -> bool | 
     return answer
 
 
+def is_decision(text: str) -> bool:
+    """Whether the message answers some proposal by its id, as its buttons do."""
+    match = _DECISION.fullmatch(text.strip()[:100])
+    return match is not None and yes_or_no(match["word"]) is not None
+
+
 def names_another(text: str, proposal: Proposal | None) -> bool:
     """Whether the message answers a proposal that no longer waits."""
     match = _DECISION.fullmatch(text.strip()[:100])
-    if match is None or yes_or_no(match["word"]) is None:
+    if match is None or not is_decision(text):
         return False
     return proposal is None or not proposal.id.startswith(match["id"])

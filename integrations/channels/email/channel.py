@@ -34,6 +34,7 @@ from integrations.settings_channels import Email as Section
 logger = logging.getLogger(__name__)
 LOOKUP_SECONDS, LATER_SECONDS, DOUBT_SECONDS, REMEMBERED = 10.0, 15.0, 3600.0, 5000
 CAPABILITIES = Capabilities(
+    dialogue=False,  # Mails are read in hours, a question waits for minutes.
     markdown=True,
     files=True,
     pictures=True,

@@ -40,7 +40,7 @@ class SignedWebhook:
 
     name = "webhook"
     repeatable = True
-    capabilities = Capabilities(markdown=True, files=True, buttons=True, max_text=1_000_000)
+    capabilities = Capabilities(markdown=True, files=True, buttons=True, dialogue=False, max_text=1_000_000)
     hooks = (
         Hook(
             "/{source}",
