@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from integrations.settings_actions import Actions
 from integrations.settings_channels import Channels
 from integrations.settings_section import Port, Section
 
@@ -126,6 +127,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()
+    actions: Actions = Actions()
 
     @classmethod
     def settings_customise_sources(

@@ -165,6 +165,25 @@ def parse(text: str, *, as_json: AsJson = False) -> None:
     show_parsed(parse_here(text, settings, home.endpoints), as_json=as_json)
 
 
+@app.command()
+def act(
+    action: str,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE…")] = None,
+    *,
+    preview: Annotated[bool, typer.Option("--preview", help="Say what it would do; do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out one action under the present settings; exit status 0 when it was done."""
+    from orchestration.terminal.acting import act_here, show_outcome, show_preview
+
+    settings, home = _settings()
+    prepared, carry_out = act_here(action, arguments or [], settings, home)
+    if preview:
+        show_preview(prepared, as_json=as_json)
+    else:
+        show_outcome(prepared, carry_out(), as_json=as_json)
+
+
 @models.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
     """List the models that are here, and the starters that can be pulled."""

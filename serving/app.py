@@ -23,7 +23,7 @@ from integrations import telemetry
 from integrations.errors import Misconfigured, RunbellError, Unavailable
 from serving import deployment, router
 from serving.config import SERVE_LOGS, Config
-from serving.handles import CHAT, EMBEDDER, ServeModels
+from serving.handles import CHAT, EMBEDDER, ServeModels, connect
 from serving.schema import ChatMessage, ChatRequest
 
 LOOK_S = 2.0
@@ -137,19 +137,7 @@ class Watch:
 
 def _connect() -> threading.Event:
     """Attach to Ray and return the event that SIGTERM and SIGINT set."""
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        raise Misconfigured("RAY_ADDRESS is not set: `runbell up` starts Ray and this process with it.")
-    if os.environ.get("RAY_AUTH_MODE") != "token":
-        raise Misconfigured("Ray must require its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.")
-    if tuple(int(part) for part in ray.__version__.split(".")[:2]) < (2, 60):
-        raise Misconfigured(f"Ray {ray.__version__} is too old to be safe: 2.60 or newer is needed.")
-    try:
-        ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError) as error:
-        raise Unavailable(f"Ray can't be reached at {address}: {error}") from error
+    connect()
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:

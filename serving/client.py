@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from serving.handles import ServeModels
+from serving.handles import ServeModels, connect
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo
 from serving.scripted import ScriptedModels
 
-__all__ = ["Models", "ScriptedModels", "ServeModels"]
+__all__ = ["Models", "ScriptedModels", "ServeModels", "connect"]
 
 
 class Models(Protocol):

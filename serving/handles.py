@@ -4,13 +4,14 @@ A handle has no deadline, drops the trace context, and wraps errors: all three a
 """
 
 import asyncio
+import os
 import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, cast
 
-from integrations.errors import Overloaded, RunbellError, Unavailable
+from integrations.errors import Misconfigured, Overloaded, RunbellError, Unavailable
 from serving.failures import to_error, too_slow
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
 
@@ -19,6 +20,26 @@ EMBEDDER = "embedder"
 CALL_S = 60.0
 GRACE_S = 1.0  # the replica keeps the deadline itself; this is for one that hangs
 TEXTS_PER_CALL = 256
+
+
+def connect() -> None:
+    """Join the Ray cluster that the environment names; its token is required.
+
+    Raises `Misconfigured` where the environment or Ray is not as it must be, `Unavailable` where nobody answers.
+    """
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise Misconfigured("RAY_ADDRESS is not set: `runbell up` starts Ray and this process with it.")
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        raise Misconfigured("Ray must require its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.")
+    if tuple(int(part) for part in ray.__version__.split(".")[:2]) < (2, 60):
+        raise Misconfigured(f"Ray {ray.__version__} is too old to be safe: 2.60 or newer is needed.")
+    try:
+        ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise Unavailable(f"Ray can't be reached at {address}: {error}") from error
 
 
 class ServeModels:

@@ -69,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, command in () if arguments else CHECKS:
         if not run(name, command):
             total.failed.append(name)
+    find_walls()
     find_browser()
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, options) in enumerate(STAGES):
@@ -96,12 +97,8 @@ def run(name: str, command: Sequence[str]) -> bool:
 def find_browser() -> None:
     """Name a Chromium in RUNBELL_CHROMIUM, installed if need be; where there is none the browser tests say so."""
     found = os.environ.get("RUNBELL_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None and (apt := shutil.which("apt-get")) and os.geteuid() == 0:
-        say("· installing Chromium for the browser tests")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = (apt, "install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-noto-cjk")
-        for command in ((apt, "update", "-qq"), install):
-            subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environment)
+    if found is None:
+        install("Chromium for the browser tests", "chromium", "fonts-noto-cjk")
         found = shutil.which("chromium")
     if found is None:
         found = playwright_browser()
@@ -110,6 +107,23 @@ def find_browser() -> None:
         say("  Elsewhere: install Chromium or Chrome, or set RUNBELL_CHROMIUM to its path.")
         return
     os.environ["RUNBELL_CHROMIUM"] = found
+
+
+def find_walls() -> None:
+    """Install bubblewrap if need be; where there is none the tests of closed-in scripts fail and say so."""
+    if shutil.which("bwrap") is None:
+        install("bubblewrap for the tests of scripts", "bubblewrap")
+
+
+def install(what: str, *packages: str) -> None:
+    """Install Debian packages, where that is how it is done and we may."""
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        return
+    say(f"· installing {what}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ((apt, "update", "-qq"), (apt, "install", "-y", "-qq", "--no-install-recommends", *packages)):
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environment)
 
 
 def playwright_browser() -> str | None:

@@ -244,3 +244,22 @@ def test_outbox_lists_what_failed_and_replays_it(gateway: Gateway, stores: Datab
     assert replayed.returncode == 0
     assert runbell(gateway, "outbox", "list").stdout == "Everything was delivered.\n"
     assert runbell(gateway, "outbox", "replay", "999999").returncode == 1
+
+
+def test_an_action_is_previewed_and_carried_out(gateway: Gateway) -> None:
+    seen = runbell(gateway, "act", "send_message", "text=disk full", "--preview", "--json")
+    done = runbell(gateway, "act", "send_message", "text=disk full", "--json")
+
+    assert json.loads(seen.stdout)["preview"] == "would post 9 characters into this conversation"
+    assert (done.returncode, json.loads(done.stdout)["data"]) == (0, {"fresh": True}), done.stderr
+
+
+def test_an_action_that_may_not_be_carried_out_fails_and_wrong_words_are_usage(gateway: Gateway) -> None:
+    refused = runbell(gateway, "act", "http_request", f"url={gateway.url}/healthz")
+    unknown = runbell(gateway, "act", "htp_request")
+    wrong = runbell(gateway, "act", "wait", "seconds=long")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "127.0.0.1 is not a public address; the setting actions.http.private may allow it." in refused.stderr
+    assert (unknown.returncode, wrong.returncode) == (2, 2)
+    assert "Did you mean http_request?" in unknown.stderr
