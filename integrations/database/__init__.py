@@ -8,6 +8,7 @@ from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
 from integrations.database.growing import GrowingAnswers
 from integrations.database.inbox import Inbox
+from integrations.database.linking import Linking
 from integrations.database.notify import Listener
 from integrations.database.outbox import Outbox
 from integrations.database.people import Principals
@@ -68,6 +69,7 @@ class Database:
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
         self.principals = Principals(self.engine)
+        self.linking = Linking(self.engine, self.principals.refresh)
         self.commands = Commands(self.engine)
         self.proposals = Proposals(self.engine)
         self.questions = Questions(self.engine)

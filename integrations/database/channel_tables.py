@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from integrations.database.tables import Instant, metadata
+from integrations.database.tables import Instant, metadata, principals
 
 growing = sa.Table(
     "growing",
@@ -28,4 +28,28 @@ questions = sa.Table(
     sa.Column("argument", sa.Text, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("expires_at", Instant, nullable=False),
+)
+
+# The newest code of each principal; `used_by` is the account that it tied.
+link_codes = sa.Table(
+    "link_codes",
+    metadata,
+    sa.Column("principal_id", sa.Text, sa.ForeignKey(principals.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+    # Where it was asked for, and its owner is told what became of it.
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("used_by", sa.Text),
+)
+
+link_attempts = sa.Table(
+    "link_attempts",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("count", sa.SmallInteger, nullable=False),
+    sa.Column("since", Instant, nullable=False),
 )

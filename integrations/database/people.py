@@ -71,6 +71,10 @@ class Principals(Store):
             )
         self._cache.clear()
 
+    def refresh(self) -> None:
+        """Forget what is remembered of accounts; other processes do so within `CACHE_S`."""
+        self._cache.clear()
+
     def _find(self, connection: sa.Connection, key: tuple[str, str, str]) -> Any:
         query = (
             sa.select(principals)

@@ -44,6 +44,8 @@ _RULES = (
     _Rule("events", "id", "sent_at < :before", "detail"),
     _Rule("proposals", "id", "expires_at < :before", "detail"),
     _Rule("questions", "tenant, channel, conversation, principal_id", "expires_at < :before", "progress"),
+    _Rule("link_codes", "principal_id", "expires_at < :before", "progress"),
+    _Rule("link_attempts", "tenant, channel, account", "since < :before", "progress"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
     _Rule("workers", "id", "heartbeat_at < :before", "progress"),

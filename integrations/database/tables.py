@@ -38,6 +38,8 @@ accounts = sa.Table(
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("account", sa.Text, primary_key=True),
     sa.Column("principal_id", sa.Text, sa.ForeignKey(principals.c.id, ondelete="CASCADE"), nullable=False),
+    # Whose it was before it was tied to another principal, and will be again.
+    sa.Column("home_id", sa.Text),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
 )
 

@@ -1,17 +1,17 @@
 """Control commands: answered on the spot, without a run and without the model. See `vocabulary.py` for their words."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from integrations.database import Database, QueuedRun
 from integrations.errors import TemporaryError
 from integrations.memory.values import Scope
-from integrations.messages import Address, MessageStatus, Principal
+from integrations.messages import MessageStatus
 from integrations.settings import Settings
 from orchestration.commands import help as helping
+from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
-from orchestration.commands.language import Language, pick
+from orchestration.commands.linking import link
 from orchestration.commands.vocabulary import yes_or_no
 
 ASSISTANT = "assistant"
@@ -35,26 +35,6 @@ class Forgetful(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Asker:
-    """Who asks, where, and in which language."""
-
-    principal: Principal
-    address: Address
-    account: str
-    direct: bool
-    language: Language
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether they may see and stop what others run."""
-        return "admin" in self.principal.roles
-
-    def say(self, english: str, chinese: str) -> str:
-        """Return the wording in their language."""
-        return pick(self.language, english, chinese)
-
-
 class Controls:
     """Answers control commands. Thread-safe; blocks on the database only."""
 
@@ -69,19 +49,14 @@ class Controls:
     def answer(self, name: str, args: Mapping[str, object], asker: Asker) -> str:
         """Return the answer, as Markdown, of the control command called `name`."""
         word = str(next(iter(args.values()), "")).strip()
-        match name:
-            case "help":
-                return self.help(word, asker)
-            case "status":
-                return self.status(asker)
-            case "runs":
-                return self.runs(asker)
-            case "cancel":
-                return self.cancel(word, asker)
-            case "whoami":
-                return self.whoami(asker)
-            case _:
-                return self.forget(word, asker)
+        about = {"help": self.help, "cancel": self.cancel, "forget": self.forget, "link": self.link}
+        if name in about:
+            return about[name](word, asker)
+        return {"status": self.status, "runs": self.runs, "whoami": self.whoami}[name](asker)
+
+    def link(self, words: str, asker: Asker) -> str:
+        """Tie accounts on several networks to one person."""
+        return link(self._database, words, asker)
 
     def help(self, name: str, asker: Asker) -> str:
         """Explain all commands, or one."""
@@ -161,19 +136,24 @@ class Controls:
                 "现在无法忘记：记忆未连接，或有消息仍在回答中。没有删除任何内容；请稍后再试，或先 `/取消`。",
             )
         try:
-            recollections = self._memory.forget(scope_of(asker))
+            recollections = sum(self._memory.forget(scope) for scope in self._scopes(asker))
         except TemporaryError as error:
             return asker.say(
                 f"I could not reach my memory, so nothing was removed ({error}). Please say it again later.",
                 f"无法连接记忆，没有删除任何内容（{error}）。请稍后再试。",
             )
-        mine = asker.principal.id if asker.direct else None
-        entries = self._database.transcript.forget(asker.address, principal_id=mine)
+        mine = [asker.principal.id, *self._database.linking.left(asker.principal.id)] if asker.direct else [None]
+        entries = sum(self._database.transcript.forget(asker.address, principal_id=one) for one in mine)
         return asker.say(
             f"🧹 Forgotten: {entries} lines of transcript and {recollections} recollections. "
             "Runs stay in the Dagster UI until their retention ends.",
             f"🧹 已忘记：{entries} 条对话记录和 {recollections} 条记忆。运行记录在保留期内仍可在 Dagster 中查看。",
         )
+
+    def _scopes(self, asker: Asker) -> list[Scope]:
+        """Return all that is the asker's here: theirs, and of tied accounts what they were before."""
+        left = self._database.linking.left(asker.principal.id) if asker.direct else []
+        return [scope_of(asker), *(Scope.principal(asker.principal.tenant, one) for one in left)]
 
     def _is_answering(self, asker: Asker) -> bool:
         """Whether a message of this scope is under way, whose answer would be written after the forgetting."""

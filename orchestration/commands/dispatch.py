@@ -12,10 +12,11 @@ from integrations.database import ClaimedMessage, Database, NewRun, Pending, Pro
 from integrations.errors import Forbidden, NotFound
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
+from orchestration.commands.asker import Asker
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import Problem, bind_values
 from orchestration.commands.catalogue import Catalogue
-from orchestration.commands.control import ASSISTANT, Asker, Controls, Forgetful
+from orchestration.commands.control import ASSISTANT, Controls, Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
 from orchestration.commands.parse import Parsed, parse, parse_structured

@@ -36,6 +36,7 @@ CONTROLS = (
         "cancel", ("stop", "取消", "停止"), "Cancel what runs here, or a run by its id", "取消当前或指定的运行", "run"
     ),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
+    _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),
     _control(
         "forget",
         ("忘记", "遗忘"),
