@@ -11,6 +11,7 @@ help:
 	@echo "make down    stop everything; nothing is lost"
 	@echo "make status  show every process"
 	@echo "make test    set up and run every test"
+	@echo "make test-NAME  run the tests of your code location NAME"
 	@echo "make check   format, lint, types, import contracts, quick tests"
 
 up: $(VENV)/.runtime
@@ -31,6 +32,9 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 	@$(BIN)/basedpyright
 	@$(BIN)/pytest -q -n 2 tests/unit tests/contract
+
+test-%: $(VENV)/.dev
+	@$(BIN)/pytest -q $*
 
 fmt: $(VENV)/.dev
 	@$(BIN)/ruff format .

@@ -184,6 +184,30 @@ def act(
         show_outcome(prepared, carry_out(), as_json=as_json)
 
 
+@app.command()
+def check(*, as_json: AsJson = False) -> None:
+    """Look for what is wrong with commands, arguments and schedules of all code locations; exit status 1 for errors."""
+    from orchestration.terminal.checking import check as look
+    from orchestration.terminal.reports import show_complaints
+
+    complaints = look(_settings()[0])
+    well = all(complaint.level != "error" for complaint in complaints)
+    if as_json:
+        _print({"well": well, "complaints": [asdict(complaint) for complaint in complaints]})
+    else:
+        show_complaints(complaints)
+    raise typer.Exit(0 if well else FAILED)
+
+
+@app.command()
+def new(name: str) -> None:
+    """Write a code location to start from: a workflow, a timer, a test; and enter it in workspace.yaml."""
+    from orchestration.scaffold import create
+    from orchestration.terminal.reports import show_created
+
+    show_created(name, create(name, _settings()[0].dagster.workspace))
+
+
 @models.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
     """List the models that are here, and the starters that can be pulled."""

@@ -1,12 +1,17 @@
-"""What `runbell status` and `runbell doctor` print."""
+"""What `runbell status`, `doctor`, `check` and `new` print."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from integrations.gateway.client import NotUp
+from integrations.gateway.installation import program
 from orchestration.supervise.doctor import Finding
 from orchestration.supervise.status import Status
+from orchestration.terminal.checking import Complaint
 
 
 def show_status(found: Status) -> None:
@@ -40,6 +45,21 @@ def show_status(found: Status) -> None:
             Text(row.state if row.healthy else f"{row.state}: {row.detail}"),
         )
     console.print(table)
+
+
+def show_complaints(complaints: Sequence[Complaint]) -> None:
+    """Print what `runbell check` found, a line each, the place first."""
+    for complaint in complaints:
+        print(f"{complaint.place}: {complaint.level}: {complaint.text}")
+    errors = sum(complaint.level == "error" for complaint in complaints)
+    print(f"{errors} errors, {len(complaints) - errors} warnings" if complaints else "All is well.")
+
+
+def show_created(name: str, written: Sequence[Path]) -> None:
+    """Say what `runbell new` wrote, and what to do next."""
+    for path in written:
+        print(f"✓ {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    print(f"Next: make test-{name} · {program()} check · make up, then /{name} Ada in the chat. More: {name}/README.md")
 
 
 def show_finding(finding: Finding) -> None:

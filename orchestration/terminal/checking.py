@@ -1,0 +1,153 @@
+"""`runbell check`: load every code location and look at what would fail or be missed later, each with its place."""
+
+import ast
+import difflib
+import os
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+
+from integrations.errors import Misconfigured
+from integrations.settings import Settings
+from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job
+from orchestration.commands.schemas import Inexpressible
+from orchestration.commands.spec import CommandSpec
+from orchestration.commands.vocabulary import CONTROLS, same_name
+from orchestration.warm.location import load_location, location_names
+
+MEANT = ("examples", "aliases", "description/zh", "rest", "hidden", "command")
+"""What follows `runbell/` in a job's metadata."""
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something that is wrong (`error`) or probably not meant (`warning`), and where."""
+
+    place: str
+    text: str
+    level: Literal["error", "warning"] = "error"
+
+
+def check(settings: Settings) -> list[Complaint]:
+    """Return what is wrong with all code locations; their code is executed. Raises `Misconfigured`."""
+    # Definitions want to know a database; loading them connects to none.
+    os.environ.setdefault("RUNBELL_DATABASE__URL", settings.database.url or "postgresql://nobody@127.0.0.1:1/none")
+    complaints: list[Complaint] = []
+    owners: dict[str, str] = {
+        same_name(word): "a control command" for control in CONTROLS for word in (control.name, *control.aliases)
+    }
+    for name in location_names(settings):
+        try:
+            location = load_location(settings, name)
+        except Misconfigured:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever their code raises is what is reported
+            complaints.append(_broken(name, error, settings.dagster.workspace.resolve().parent))
+            continue
+        for repository in location.repositories.values():
+            for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
+                if not job.name.startswith("__"):
+                    complaints += _of_job(job, name, owners)
+            complaints += [
+                found for schedule in repository.schedule_defs for found in _of_schedule(schedule, repository)
+            ]
+    return complaints
+
+
+def _broken(location: str, error: BaseException, folder: Path) -> Complaint:
+    """Tell what code raised when it was loaded, and the line of it that did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, SyntaxError) and error.filename:
+        return Complaint(f"{_short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _theirs(frame.filename, folder)]
+    place = f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else f"code location {location}"
+    return Complaint(place, f"{type(error).__name__}: {_first_lines(error)}")
+
+
+def _theirs(file: str, folder: Path) -> bool:
+    path = Path(file)
+    return path.is_relative_to(folder) and "site-packages" not in path.parts and "orchestration" not in path.parts
+
+
+def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str]) -> Iterator[Complaint]:
+    place = _place(job, location)
+    for key in job.metadata:
+        word = key.removeprefix("runbell/")
+        if key != word and word not in MEANT:
+            near = difflib.get_close_matches(word, MEANT, 1)
+            hint = f"did you mean runbell/{near[0]}?" if near else f"there are {', '.join(MEANT)}."
+            yield Complaint(place, f"{job.name}: the metadata {key} means nothing; {hint}")
+    command = job.metadata.get("runbell/command")
+    if (location, job.name) in PLATFORM_JOBS or (command is not None and command.value is False):
+        return
+    try:
+        spec = compile_job(job, location)
+    except Inexpressible as reason:
+        yield Complaint(place, f"{job.name} is no command: {reason}", "warning")
+        return
+    yield from _names(spec, place, owners)
+
+
+def _names(spec: CommandSpec, place: str, owners: dict[str, str]) -> Iterator[Complaint]:
+    """Claim a command's names; each leads to one command only."""
+    me = f"/{spec.name} of {spec.location}"
+    for word in (spec.name, *spec.aliases):
+        other = owners.setdefault(same_name(word), me)
+        if other != me:
+            becomes = f"it is called /{spec.location}-{spec.name} then" if word == spec.name else "it has no effect"
+            yield Complaint(place, f"{spec.name}: the name {word} belongs to {other}; {becomes}", "warning")
+
+
+def _of_schedule(schedule: dg.ScheduleDefinition, repository: dg.RepositoryDefinition) -> Iterator[Complaint]:
+    name = schedule.name
+    if not repository.has_job(schedule.job_name):
+        yield Complaint(f"schedule {name}", f"there is no job {schedule.job_name}")
+        return
+    job = repository.get_job(schedule.job_name)
+    place = _place(job, name)
+    if schedule.execution_timezone is None:
+        yield Complaint(place, f"schedule {name}: it has no execution_timezone, so its hours are UTC", "warning")
+    try:
+        tick = schedule.evaluate_tick(dg.build_schedule_context(repository_def=repository))
+        for request in tick.run_requests or ():
+            dg.validate_run_config(job, request.run_config)
+    except Exception as error:  # noqa: BLE001 - the schedule's own code may raise anything
+        yield Complaint(place, f"schedule {name}: {_first_lines(error)}")
+
+
+def _first_lines(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]) or type(error).__name__
+
+
+def _place(job: dg.JobDefinition, fallback: str) -> str:
+    """Return `file:line` of a job's function; Dagster keeps the ops' functions only, so their files are looked into."""
+    for op in job.all_node_defs:
+        compute = getattr(getattr(op, "compute_fn", None), "decorated_fn", None)
+        code = getattr(compute, "__code__", None)
+        if code is None:
+            continue
+        for file in sorted(Path(code.co_filename).parent.glob("*.py")):
+            line = _line_of(file, job.name)
+            if line is not None:
+                return f"{_short(str(file))}:{line}"
+    return fallback
+
+
+def _line_of(file: Path, function: str) -> int | None:
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
+    return next((node.lineno for node in found if node.decorator_list), None)
+
+
+def _short(file: str) -> str:
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file

@@ -1,0 +1,113 @@
+"""`runbell new` writes a location that works; `runbell check` points at what does not."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from integrations.errors import InvalidInput, Misconfigured
+from integrations.settings import Dagster, Settings
+from orchestration.scaffold import create
+from orchestration.terminal.checking import Complaint, check
+
+
+@pytest.fixture
+def name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A name that no other test imports."""
+    monkeypatch.setenv("RUNBELL_DATABASE__URL", "postgresql://nobody@127.0.0.1:1/none")
+    path = list(sys.path)
+    name = f"demo_{uuid.uuid4().hex[:8]}"
+    yield name
+    sys.path[:] = path
+    for module in [module for module in sys.modules if module.split(".")[0] == name]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "workspace.yaml").write_text("# mine\nload_from: []\n".replace(" []", ""))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaints(project: Path) -> list[Complaint]:
+    return check(Settings(dagster=Dagster(workspace=project / "workspace.yaml")))
+
+
+def test_a_new_location_is_well_and_its_tests_pass(project: Path, name: str) -> None:
+    written = create(name, project / "workspace.yaml")
+
+    assert complaints(project) == []
+    assert {path.name for path in written} == {
+        "README.md", "__init__.py", "definitions.py", "test_workflow.py", "workflow.py", "workspace.yaml",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
+    ended = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "2 passed" in ended.stdout
+
+
+def test_what_stood_in_workspace_yaml_stays(project: Path, name: str) -> None:
+    create(name, project / "workspace.yaml")
+    create(f"{name}_b", project / "workspace.yaml")
+
+    text = (project / "workspace.yaml").read_text()
+    entries = yaml.safe_load(text)["load_from"]
+    assert text.startswith("# mine\n")
+    assert [entry["python_module"]["location_name"] for entry in entries] == [name, f"{name}_b"]
+
+
+@pytest.mark.parametrize("bad", ["", "Demo", "a-b", "1a", "../x", "class", "json", "a" * 51, "钟"])
+def test_a_name_that_can_not_be_used_is_refused_and_nothing_is_written(project: Path, bad: str) -> None:
+    before = sorted(project.rglob("*"))
+
+    with pytest.raises(InvalidInput):
+        create(bad, project / "workspace.yaml")
+
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name: str) -> None:
+    (project / name).mkdir()
+    with pytest.raises(InvalidInput, match="is there already"):
+        create(name, project / "workspace.yaml")
+    for text in ("load_from: []\n", "load_from:\nother: 1\n", "- a\n", "a: [\n"):
+        (project / "workspace.yaml").write_text(text)
+        with pytest.raises(Misconfigured):
+            create(f"{name}_b", project / "workspace.yaml")
+        assert (project / "workspace.yaml").read_text() == text
+        assert not (project / f"{name}_b").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def compose(", "def compose(:", "workflow.py:15: error: SyntaxError"),
+        ("import dagster as dg", "import dagster as dg\nimport nothing_there", "workflow.py:4: error: ModuleNotFound"),
+        ('name="everybody"', 'name="x", times=99', "workflow.py:43: error: ValidationError: 1 validation error"),
+        ("runbell/examples", "runbell/exampels", "did you mean runbell/examples?"),
+        ('"runbell/examples"', '"runbell/aliases": ["help"], "runbell/examples"', "the name help belongs to a control"),
+        ('    execution_timezone="UTC",\n', "", "has no execution_timezone"),
+        ('{"compose": Greeting(name="everybody")}', '{"compose": {"config": {"times": 1}}}', "every_morning: Error"),
+        ('"runbell/examples"', '"runbell/rest": "times", "runbell/examples"', "is no command: runbell/rest names"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str, new: str, said: str) -> None:
+    create(name, project / "workspace.yaml")
+    file = project / name / "workflow.py"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+    found = complaints(project)
+
+    assert len(found) == 1, found
+    assert said in f"{found[0].place}: {found[0].level}: {found[0].text}"
+    assert found[0].place.startswith(f"{name}/workflow.py:")
