@@ -30,7 +30,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.load import free_port
-from benchmarks.place import Place, answers, graphql, launch, postgres, stock_home, wait_for
+from benchmarks.place import Place, answers, graphql, launch, postgres, stock_webserver, wait_for
 
 if TYPE_CHECKING:
     from integrations.database import Database
@@ -98,12 +98,7 @@ def measure_stock(place: Place, repetitions: int) -> dict[str, Any]:
     """Launch the same job for stored messages, as Dagster does it out of the box."""
     from integrations.database import Database
 
-    home, port = stock_home(place), free_port()
-    webserver = str(Path(sys.executable).with_name("dagster-webserver"))
-    address = ("-h", "127.0.0.1", "-p", str(port))
-    with place.processes() as start:
-        start("webserver", webserver, "-m", "benchmarks.scripted_location", *address, DAGSTER_HOME=str(home))
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/server_info"), "webserver", place.folder)
+    with stock_webserver(place, "benchmarks.scripted_location") as port:
         database = Database(place.url, files=place.home / "files")
         walls = [_through_stock(database, port, number) for number in range(repetitions + 1)]
         database.close()

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +17,7 @@ from benchmarks.load import free_port
 LAUNCH = """mutation ($run: ExecutionParams!) { launchRun(executionParams: $run) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 ROOT = Path(__file__).parent.parent
+_client = httpx.Client(timeout=60, trust_env=False)
 
 
 class Place:
@@ -97,7 +99,7 @@ def wait_for(there: Callable[[], bool], what: str, logs: Path | None = None, wit
 def graphql(port: int, query: str, **variables: object) -> dict[str, Any]:
     """Ask a webserver."""
     body = {"query": query, "variables": variables}
-    answer = httpx.post(f"http://127.0.0.1:{port}/graphql", json=body, timeout=60, trust_env=False).json()
+    answer = _client.post(f"http://127.0.0.1:{port}/graphql", json=body).json()
     if "errors" in answer:
         raise SystemExit(f"Dagster's GraphQL: {answer['errors']}")
     return dict(answer["data"])
@@ -112,7 +114,32 @@ def launch(port: int, location: str, job: str, config: dict[str, object]) -> str
     return str(launched["run"]["runId"])
 
 
-def stock_home(place: Place) -> Path:
+@contextmanager
+def webserver(place: Place, *arguments: str, **environment: str) -> Generator[int]:
+    """Run dagster-webserver; gives its port."""
+    port = free_port()
+    program = str(Path(sys.executable).with_name("dagster-webserver"))
+    with place.processes() as start:
+        start("webserver", program, *arguments, "-h", "127.0.0.1", "-p", str(port), **environment)
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/server_info"), "webserver", place.folder)
+        yield port
+
+
+@contextmanager
+def stock_webserver(place: Place, module: str) -> Generator[int]:
+    """Run the webserver of stock Dagster, on a database of its own, with this module as its only location."""
+    with webserver(place, "-m", module, DAGSTER_HOME=str(_stock_home(place))) as port:
+        yield port
+
+
+def stock_url(place: Place) -> str:
+    """Return where stock Dagster stores."""
+    import sqlalchemy as sa
+
+    return sa.make_url(place.url).set(database="stock").render_as_string(hide_password=False)
+
+
+def _stock_home(place: Place) -> Path:
     """Make a DAGSTER_HOME with stock storage in a database of its own, on the same server."""
     import psycopg
     import sqlalchemy as sa
@@ -120,7 +147,7 @@ def stock_home(place: Place) -> Path:
 
     with psycopg.connect(place.url, autocommit=True) as connection:
         connection.execute("create database stock")
-    url = sa.make_url(place.url).set(drivername="postgresql+psycopg2", database="stock")
+    url = sa.make_url(stock_url(place)).set(drivername="postgresql+psycopg2")
     home = place.folder / "stock"
     home.mkdir()
     storage = {"postgres": {"postgres_url": url.render_as_string(hide_password=False)}}

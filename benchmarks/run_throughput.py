@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.load import free_port
-from benchmarks.place import Place, answers, graphql, launch, postgres, stock_home, wait_for
+from benchmarks.place import Place, graphql, launch, postgres, stock_webserver, wait_for
 
 if TYPE_CHECKING:
     from integrations.database import Database
@@ -118,11 +117,7 @@ def measure_warm(place: Place, job: str, asked: argparse.Namespace, threads: int
 
 def measure_stock(place: Place, repetitions: int) -> dict[str, Any]:
     """Launch runs one after the other, as Dagster does it out of the box."""
-    home, port = stock_home(place), free_port()
-    webserver = str(Path(sys.executable).with_name("dagster-webserver"))
-    with place.processes() as start:
-        start("webserver", webserver, "-m", LOCATION, "-h", "127.0.0.1", "-p", str(port), DAGSTER_HOME=str(home))
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/server_info"), "webserver", place.folder)
+    with stock_webserver(place, LOCATION) as port:
         began = time.monotonic()
         for _ in range(repetitions):
             run_id = launch(port, LOCATION, "five_in_process", {})
@@ -222,8 +217,9 @@ def told(results: Mapping[str, Any]) -> str:
     """Return the figures for people."""
     lines = [f"Five-op runs per second ({results['workers']} workers, {results['cores']} cores, load before"]
     lines[0] += f" {results['load_before']:.1f})"
-    for name in {"warm", "warm_waiting", "floor", "stock", "ratios"} & set(results):
-        lines += [f"  {name:13}" + ", ".join(f"{key} {value}" for key, value in results[name].items())]
+    for name in ("warm", "warm_waiting", "floor", "stock", "ratios"):
+        if name in results:
+            lines += [f"  {name:13}" + ", ".join(f"{key} {value}" for key, value in results[name].items())]
     return "\n".join(lines)
 
 
