@@ -133,7 +133,7 @@ def receipts(connection: psycopg.Connection[Any], runs: int) -> dict[str, float]
     columns = ", ".join(
         f"percentile_cont(0.5) within group (order by extract(epoch from {span}) * 1000)" for span in stages.values()
     )
-    query = f"select {columns} from (select * from runbell.inbox order by seq desc limit {runs}) latest"  # noqa: S608
+    query = f"select {columns} from (select * from runbell.inbox order by seq desc limit {runs}) latest"
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return {f"{stage}_after_ms": round(value, 1) for stage, value in zip(stages, row, strict=True)}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -48,7 +49,17 @@ def connect(url: str, *, pool_size: int = 16, durable: bool = True, name: str = 
         connect_args={"options": options, "application_name": name, "connect_timeout": 5},
     )
     discard_broken(engine)
+    binary_arrays(engine)
     return engine
+
+
+def binary_arrays(engine: sa.Engine) -> None:
+    """Send lists as PostgreSQL's binary arrays: the driver writes its text form a character at a time."""
+
+    def connected(connection: Any, _: object) -> None:
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+
+    event.listen(engine, "connect", connected)
 
 
 def discard_broken(engine: sa.Engine) -> None:

@@ -1,6 +1,7 @@
 """Progress of messages while they are worked on: run, ops, tokens. For live views; never the answer itself."""
 
 import json
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -12,38 +13,45 @@ from integrations.messages import Address
 NOTIFY_LIMIT = 7_500
 """Bytes of a NOTIFY payload; PostgreSQL refuses 8,000."""
 
+# Two threads that write of the same message at once number alike: what is left out is published again.
 _PUBLISH = sa.text("""
-    with one as (
-      insert into runbell.progress (message_id, seq, body)
-      select cast(:id as uuid), coalesce(max(seq), 0) + 1, cast(:body as jsonb)
-      from runbell.progress where message_id = cast(:id as uuid)
-      returning seq)
-    select one.seq, pg_notify('runbell_progress', jsonb_build_object(
-      'message_id', cast(:id as text), 'tenant', cast(:tenant as text), 'channel', cast(:channel as text),
-      'conversation', cast(:conversation as text), 'seq', one.seq,
-      'body', case when cast(:large as boolean) then null else cast(:body as jsonb) end)::text) from one
+    with told as materialized (
+      select n.*, row_number() over (partition by id order by place) + coalesce(
+        (select max(p.seq) from runbell.progress p where p.message_id = n.id), 0) as seq
+      from unnest(cast(:ids as uuid[]), cast(:bodies as jsonb[]), cast(:larges as boolean[]), cast(:tenants as text[]),
+        cast(:channels as text[]), cast(:conversations as text[]))
+        with ordinality as n(id, body, large, tenant, channel, conversation, place)),
+    stored as (
+      insert into runbell.progress (message_id, seq, body) select id, seq, body from told
+      on conflict do nothing returning message_id, seq)
+    select told.place, told.seq, pg_notify('runbell_progress', jsonb_build_object(
+      'message_id', told.id, 'tenant', told.tenant, 'channel', told.channel, 'conversation', told.conversation,
+      'seq', told.seq, 'body', case when told.large then null else told.body end)::text)
+    from told join stored on stored.message_id = told.id and stored.seq = told.seq order by told.place
 """)
+
+Said = tuple[str, Address, dict[str, object]]
+"""A message's id, its address, what happens."""
 
 
 class Progress(Store):
-    """What happens now, message by message; one writer per message at a time."""
+    """What happens now, message by message."""
 
     def publish(self, message_id: str, address: Address, body: dict[str, object]) -> int:
         """Append to a message's progress, tell the listeners, and return the seq.
 
         A body too large for NOTIFY is announced as null: listeners read it with `read`.
         """
-        text = json.dumps(body, ensure_ascii=False)
-        values = {
-            "id": message_id,
-            "body": text,
-            "tenant": address.tenant,
-            "channel": address.channel,
-            "conversation": address.conversation,
-            "large": len(text.encode()) + len(address.conversation.encode()) > NOTIFY_LIMIT - 400,
-        }
-        with self._transaction() as connection:
-            return connection.execute(_PUBLISH, values).scalar_one()
+        return self.publish_all([(message_id, address, body)])[0]
+
+    def publish_all(self, said: Sequence[Said]) -> list[int]:
+        """Append to several messages' progress in one transaction; see `publish`."""
+        seqs: dict[int, int] = {}
+        while left := [place for place in range(len(said)) if place not in seqs]:
+            with self._transaction() as connection:
+                for row in connection.execute(_PUBLISH, _values([said[place] for place in left])):
+                    seqs[left[row.place - 1]] = row.seq
+        return [seqs[place] for place in range(len(said))]
 
     def read(self, message_id: str, seq: int) -> dict[str, object] | None:
         """Return one body."""
@@ -61,6 +69,22 @@ class Progress(Store):
         with self._transaction() as connection:
             rows = connection.execute(query).all()
         return collapse([(row.seq, row.body) for row in rows])
+
+
+def _values(said: Sequence[Said]) -> dict[str, list[object]]:
+    bodies = [json.dumps(body, ensure_ascii=False) for _, _, body in said]
+    addresses = [address for _, address, _ in said]
+    return {
+        "ids": [message_id for message_id, _, _ in said],
+        "bodies": list(bodies),
+        "larges": [
+            len(body.encode()) + len(address.conversation.encode()) > NOTIFY_LIMIT - 400
+            for body, address in zip(bodies, addresses, strict=True)
+        ],
+        "tenants": [address.tenant for address in addresses],
+        "channels": [address.channel for address in addresses],
+        "conversations": [address.conversation for address in addresses],
+    }
 
 
 def collapse(rows: list[tuple[int, dict[str, object]]]) -> Snapshot:

@@ -110,14 +110,21 @@ class RunQueue(Store):
     def submit(self, run_id: str, *, location: str, job: str, tenant: str = "default", priority: int = 10) -> bool:
         """Queue a run that Dagster has created (launchpad, schedule, sensor); False where it is queued already.
 
-        A finished row is queued anew: Dagster resumes runs under their own id.
+        A finished row is queued anew: Dagster resumes runs under their own id. Whoever takes it looks for the run.
         """
+        anew = {
+            "state": "queued",
+            "finished_at": None,
+            "cancel_requested_at": None,
+            "attempts": 0,
+            "request": sa.null(),
+        }
         row = insert(run_queue).values(run_id=run_id, location=location, job=job, tenant=tenant, priority=priority)
         with self._transaction() as connection:
             done = connection.execute(
                 row.on_conflict_do_update(
                     index_elements=["run_id"],
-                    set_={"state": "queued", "finished_at": None, "cancel_requested_at": None, "attempts": 0},
+                    set_=anew,
                     where=run_queue.c.state == "finished",
                 )
             )

@@ -8,7 +8,7 @@ from integrations import errors
 from integrations.database import Database
 from integrations.messages import Address, Attachment, OutboundMessage, Reply
 from orchestration.warm.internals import DagsterEvent, ExecutionPlan, ExecutionStep
-from orchestration.warm.writing import Outputs
+from orchestration.warm.outputs import Outputs
 
 LIMIT = 20_000
 """Characters of an answer; more is cut, with a note."""

@@ -27,7 +27,7 @@ REMEMBERED = 10_000
 class Row:
     """One row for one of the tables that take part."""
 
-    table: Literal["event", "run", "output", "log"]
+    table: Literal["created", "tag", "event", "run", "output", "log", "message", "finished", "progress"]
     run_id: str
     values: Mapping[str, object]
 
@@ -50,8 +50,11 @@ class GroupCommit:
         self._write = write
         self._delay_s = delay_s
         self._patience_s = patience_s
-        self._state = threading.Condition()
+        self._state = threading.Lock()
+        self._news = threading.Condition(self._state)
+        self._done = threading.Condition(self._state)
         self._pending: list[Row] = []
+        self._last: dict[str, int] = {}
         self._added = 0
         self._stored = 0
         self._writing = False
@@ -68,14 +71,19 @@ class GroupCommit:
             full = len(self._pending) >= MAX_PENDING
             self._pending.append(row)
             self._added += 1
-            self._state.notify_all()
+            self._last[row.run_id] = self._added
+            if len(self._pending) == 1:
+                self._news.notify()
         if full:
             self.flush()
 
     def flush(self, run_id: str | None = None) -> None:
-        """Block until all that was added is stored. Raises `Unavailable`, or `LeaseLost` for `run_id`."""
+        """Block until all that was added, by this run if one is given, is stored.
+
+        Raises `Unavailable`, or `LeaseLost` for `run_id`.
+        """
         with self._state:
-            target = self._added
+            target = self._added if run_id is None else self._last.get(run_id, 0)
         while not self._reached(target):
             self._lead()
         if run_id is not None:
@@ -96,9 +104,13 @@ class GroupCommit:
     def close(self) -> None:
         """Store what is left and stop."""
         self.flush()
+        self.end()
+
+    def end(self) -> None:
+        """Stop."""
         self._closing.set()
         with self._state:
-            self._state.notify_all()
+            self._news.notify()
         self._thread.join(timeout=10)
 
     def _refuse(self, run_id: str) -> None:
@@ -115,7 +127,7 @@ class GroupCommit:
     def _reached(self, target: int) -> bool:
         with self._state:
             while self._writing and self._stored < target:
-                self._state.wait()
+                self._done.wait()
             return self._stored >= target
 
     def _lead(self) -> None:
@@ -133,9 +145,17 @@ class GroupCommit:
         finally:
             with self._state:
                 self._writing = False
-                self._stored += len(batch) if stored else 0
-                self._pending = self._pending if stored else batch + self._pending
-                self._state.notify_all()
+                if stored:
+                    self._count(batch)
+                else:
+                    self._pending = batch + self._pending
+                self._done.notify_all()
+
+    def _count(self, batch: list[Row]) -> None:
+        self._stored += len(batch)
+        for row in batch:
+            if self._last.get(row.run_id, self._added) <= self._stored:
+                self._last.pop(row.run_id, None)
 
     def _persist(self, batch: list[Row]) -> None:
         try:
@@ -173,7 +193,7 @@ class GroupCommit:
         while not self._closing.is_set():
             with self._state:
                 while not self._pending and not self._closing.is_set():
-                    self._state.wait()
+                    self._news.wait()
             self._closing.wait(self._delay_s)
             try:
                 self.flush()

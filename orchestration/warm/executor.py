@@ -11,6 +11,8 @@ from contextlib import ExitStack, nullcontext
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import cast
 
+import dagster as dg
+
 from orchestration.warm.engine import ExecutionManager, Preparation
 from orchestration.warm.internals import (
     ActiveExecution,
@@ -36,6 +38,11 @@ from orchestration.warm.parking import Waits
 from orchestration.warm.replay import Replayed, replay
 from orchestration.warm.storage import WarmEventLogStorage
 
+_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS.value,
+    dg.DagsterEventType.STEP_FAILURE.value,
+    dg.DagsterEventType.STEP_UP_FOR_RETRY.value,
+}
 ACTS_TAG = "runbell/acts"
 """Marks an op that acts on the outside: all before it, and it itself, is committed before anything follows."""
 
@@ -183,7 +190,7 @@ class DurableExecutor(Executor):
                 late = error if isinstance(error, OpTimedOut) else None
                 continue
             # What has succeeded can't fail any more, also where the stop comes right behind it.
-            ended = ended or event.is_step_success or event.is_step_failure or event.is_step_up_for_retry
+            ended = ended or event.event_type_value in _ENDS
             yield event
         # A retry policy turns the interruption into a retry, and an op may swallow it.
         self._interrupt.check()

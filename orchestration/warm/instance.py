@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.warm.internals import InstanceRef
-from orchestration.warm.storage import WarmEventLogStorage
+from orchestration.warm.storage import WarmEventLogStorage, WarmRunStorage
 
 
 class WarmInstance(dg.DagsterInstance):
@@ -17,6 +17,8 @@ class WarmInstance(dg.DagsterInstance):
         super().__init__(*args, **options)
         self._handlers: Sequence[logging.Handler] | None = None
         self.parked: set[str] = set()
+        if isinstance(self.run_storage, WarmRunStorage) and isinstance(self.event_log_storage, WarmEventLogStorage):
+            self.run_storage.events = self.event_log_storage
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:

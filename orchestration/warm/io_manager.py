@@ -15,8 +15,8 @@ import dagster as dg
 from integrations.errors import NotFound
 from orchestration.warm.internals import PickledObjectFilesystemIOManager
 from orchestration.warm.interrupt import shielded
+from orchestration.warm.outputs import Outputs
 from orchestration.warm.storage import WarmEventLogStorage
-from orchestration.warm.writing import Outputs
 
 INLINE_BYTES = 65_536
 """A larger value becomes a file."""

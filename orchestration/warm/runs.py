@@ -2,22 +2,23 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import dagster as dg
 
 from integrations.database import Database, RunClaim, Wait
 from integrations.errors import LeaseLost, NotFound
-from integrations.messages import MessageStatus, OutboundMessage
+from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
 from integrations.telemetry import span, trace_id_of
 from orchestration.warm import answers
+from orchestration.warm.commits import Row
 from orchestration.warm.engine import Preparation, execute, own_executor, prepare
 from orchestration.warm.executor import DurableExecutor
-from orchestration.warm.follow import Follower
+from orchestration.warm.follow import Follower, Live
 from orchestration.warm.instance import WarmInstance
-from orchestration.warm.internals import FINISHED_STATUSES, DagsterRunAlreadyExists
+from orchestration.warm.internals import FINISHED_STATUSES
 from orchestration.warm.interrupt import Interrupt, Reason
 from orchestration.warm.location import Location
 from orchestration.warm.parking import Waits
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 """Workers that may die with a run before it is given up."""
+RUN_SUCCESS = dg.DagsterEventType.RUN_SUCCESS.value
 _SUCCESS, _CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED
 
 
@@ -39,6 +41,10 @@ class Runtime:
     location: Location
     worker: str
     version: str
+    live: Live = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", Live(self.database.progress))
 
 
 def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> list[Wait]:
@@ -53,9 +59,12 @@ def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> list[W
         with span(f"run {claim.job}", traceparent=claim.traceparent, run_id=claim.run_id, job=claim.job):
             waits = _Attempt(runtime, claim, interrupt).go()
         lost = False
-        return waits
     finally:
         storage.leave(claim.run_id, lost=lost)
+    if not waits:
+        # Soon, with others' rows: until then the lease keeps others away.
+        storage.append(Row("finished", claim.run_id, {"token": claim.token, "finished_at": utc_now()}))
+    return waits
 
 
 class _Attempt:
@@ -66,7 +75,7 @@ class _Attempt:
         self._claim = claim
         self._interrupt = interrupt
         self._instance = runtime.instance
-        self._follower = Follower(runtime.database, claim)
+        self._follower = Follower(runtime.live, claim)
         self._began = time.monotonic()
         self._waits = Waits(runtime.database.events, claim)
         self._plan: Preparation | None = None
@@ -80,15 +89,13 @@ class _Attempt:
         except (dg.DagsterInvalidConfigError, NotFound) as error:
             problem = _first_line(error)
         if run is not None and run.status not in FINISHED_STATUSES:
-            if not self._stop_early(run):
-                self._run_to_end(run)
-            run = self._instance.get_run_by_id(run.run_id) or run
+            succeeded = not self._stop_early(run) and self._run_to_end(run)
+            run = run.with_status(_SUCCESS) if succeeded else self._instance.get_run_by_id(run.run_id) or run
         self._interrupt_if_lost()
         self._interrupt.ending = True
         if run is not None and run.status not in FINISHED_STATUSES and self._waits.parked:
             return self._waits.parked
         self._answer(run, problem)
-        self._runtime.database.runs.finish(self._claim)
         return []
 
     def _existing(self) -> dg.DagsterRun | None:
@@ -110,18 +117,15 @@ class _Attempt:
         tags = {**definition.run_tags, **self._tags()}
         config = cast("dict[str, object]", claim.request.get("run_config") or {})
         self._plan = Preparation(job, config, tags, self._instance)
-        try:
-            return self._instance.create_run_for_job(
-                definition,
-                execution_plan=self._plan.plan,
-                run_id=claim.run_id,
-                run_config=config,
-                tags=tags,
-                remote_job_origin=location.remote_origin(claim.job),
-                job_code_origin=location.code_origin(claim.job),
-            )
-        except DagsterRunAlreadyExists:
-            return self._instance.get_run_by_id(claim.run_id)
+        return self._instance.create_run_for_job(
+            definition,
+            execution_plan=self._plan.plan,
+            run_id=claim.run_id,
+            run_config=config,
+            tags=tags,
+            remote_job_origin=location.remote_origin(claim.job),
+            job_code_origin=location.code_origin(claim.job),
+        )
 
     def _tags(self) -> dict[str, str]:
         claim = self._claim
@@ -143,23 +147,25 @@ class _Attempt:
             return False
         return True
 
-    def _run_to_end(self, run: dg.DagsterRun) -> None:
-        """Execute or resume a run; a run that can't be is marked as failed."""
+    def _run_to_end(self, run: dg.DagsterRun) -> bool:
+        """Execute or resume a run, and tell whether it succeeded; a run that can't be is marked as failed."""
         resume = run.status is dg.DagsterRunStatus.STARTED
         try:
             prepared = self._plan or prepare(self._runtime.location.job(run.job_name), run, self._instance)
         except (dg.DagsterInvalidConfigError, NotFound) as error:
             self._instance.report_run_failed(run, _first_line(error))
-            return
+            return False
         if resume and own_executor(prepared.job.get_definition()):
             self._instance.report_run_failed(run, "Its worker died, and only the durable executor can resume a run.")
-            return
-        self._execute(prepared, run, resume=resume)
+            return False
+        return self._execute(prepared, run, resume=resume)
 
-    def _execute(self, prepared: Preparation, run: dg.DagsterRun, *, resume: bool) -> None:
+    def _execute(self, prepared: Preparation, run: dg.DagsterRun, *, resume: bool) -> bool:
         self._plan = prepared
+        storage, succeeded = self._instance.warm_storage, False
         if self._claim.message_id is not None:
-            self._runtime.database.inbox.stamp(self._claim.message_id, "started_at")
+            began = {"id": self._claim.message_id, "started_at": utc_now()}
+            storage.append(Row("message", run.run_id, began))
             if self._claim.parked is not None:
                 self._runtime.database.inbox.wait(self._claim.message_id, waiting=False)
         self._follower.begin(self._runtime.settings.run_url(run.run_id), resumed=resume)
@@ -168,10 +174,12 @@ class _Attempt:
             executor = DurableExecutor(prepared, self._interrupt, self._waits, op_timeout_s=timeout_s)
             for event in execute(prepared, run, executor, resume=resume):
                 self._follower.see(event)
+                succeeded = succeeded or event.event_type_value == RUN_SUCCESS
         finally:
             self._waits.close(self._instance)
             self._follower.close()
-        self._instance.warm_storage.flush(run.run_id)
+        storage.flush(run.run_id)
+        return succeeded
 
     def _interrupt_if_lost(self) -> None:
         if self._interrupt.reason in {Reason.LOST, Reason.DRAIN}:

@@ -27,7 +27,8 @@ from orchestration.warm.internals import (
     RunTagsTable,
 )
 from orchestration.warm.interrupt import shielded
-from orchestration.warm.writing import Outputs, Writer, status_of
+from orchestration.warm.outputs import Outputs
+from orchestration.warm.writing import Writer, commit_engine, status_of
 
 POOL_SIZE = 8
 _engines: dict[str, sa.Engine] = {}
@@ -61,6 +62,8 @@ class WarmRunStorage(PostgresRunStorage):
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._known: dict[tuple[str, str], bool] = {}  # before Dagster's constructor, which may ask
+        self.events: WarmEventLogStorage | None = None
+        """Commits a run that this process holds together with the run's first events."""
         super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
 
@@ -92,12 +95,19 @@ class WarmRunStorage(PostgresRunStorage):
         return self._once("plan", execution_plan_snapshot_id, lambda: ask(execution_plan_snapshot_id))
 
     def _core_add_run(self, col_values: dict[str, Any], tags: Mapping[str, str]) -> None:
+        run_id = col_values["run_id"]
+        if self.events is not None and self.events.holds(run_id):
+            self.events.append(
+                Row("created", run_id, {"update_timestamp": col_values["create_timestamp"], **col_values})
+            )
+            for key, value in tags.items():
+                self.events.append(Row("tag", run_id, {"key": key, "value": value}))
+            return
         # Dagster commits the run first and its tags then: a crash between leaves a run without tags.
         try:
             with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
                 connection.execute(RunsTable.insert().values(**col_values))
                 if tags:
-                    run_id = col_values["run_id"]
                     rows = [{"run_id": run_id, "key": key, "value": value} for key, value in tags.items()]
                     connection.execute(RunTagsTable.insert(), rows)
         except IntegrityError as error:
@@ -125,7 +135,8 @@ class WarmEventLogStorage(PostgresEventLogStorage):
         super().__init__(postgres_url, inst_data=inst_data)
         self._engine = shared_engine(postgres_url)
         self._commits: GroupCommit | None = None
-        self.writer = Writer(self._engine)
+        self._commit_engine = commit_engine(postgres_url)
+        self.writer = Writer(self._commit_engine)
         self.outputs = Outputs(self._engine, self.append, self.flush)
 
     @classmethod
@@ -193,13 +204,17 @@ class WarmEventLogStorage(PostgresEventLogStorage):
         if self._commits is not None:
             self._commits.admit(run_id)
 
+    def holds(self, run_id: str) -> bool:
+        """Tell whether this process executes the run, and commits in groups what it writes."""
+        return self._commits is not None and run_id in self.writer.tokens
+
     def leave(self, run_id: str, *, lost: bool) -> None:
         """Stop writing for a run; where its lease was lost, drop what has not been stored."""
         if self._commits is not None:
             if lost:
                 self._commits.refuse(run_id)
             else:
-                self._commits.flush()
+                self._commits.flush(run_id)
         self.writer.tokens.pop(run_id, None)
         self.outputs.forget(run_id)
 
@@ -214,6 +229,7 @@ class WarmEventLogStorage(PostgresEventLogStorage):
         if self._commits is not None:
             self._commits.close()
             self._commits = None
+        self._commit_engine.dispose()
         super().dispose()
 
 

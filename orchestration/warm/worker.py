@@ -110,6 +110,7 @@ class Worker:
         for helper in self._helpers:
             helper.join(timeout=5)
         self._listener.close()
+        self._runtime.live.close()
         self._runtime.instance.warm_storage.flush()
         self._database.workers.gone(self._runtime.worker)
 
