@@ -8,6 +8,7 @@ echoed to a console. An author's explicit choice stands, except that the in-proc
 import asyncio
 import contextlib
 from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -27,7 +28,9 @@ from orchestration.warm.internals import (
     PlanOrchestrationContext,
     PlanOrchestrationContextManager,
     ResolvedRunConfig,
+    Resources,
     RetryMode,
+    ScopedResourcesBuilder,
     StepDependencyConfig,
     create_executor,
     default_job_io_manager,
@@ -170,7 +173,7 @@ def _execution(
         yield PlanExecutionContext(
             plan_data=_plan_data(prepared, run, around.retry_mode, around.executor.step_dependency_config),
             execution_data=ExecutionData(
-                scoped_resources_builder=resources.get_object(),
+                scoped_resources_builder=_SharedResources(*resources.get_object()),
                 resolved_run_config=prepared.resolved,
                 job_def=definition,
                 repository_def=prepared.job.get_repository_definition(),
@@ -184,6 +187,18 @@ def _execution(
         with contextlib.suppress(RuntimeError):  # an op left a loop running in this thread
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+class _SharedResources(ScopedResourcesBuilder):
+    """What ops receive; those with the same needs share it: Dagster makes a class for each, thrice per op."""
+
+    def build(self, required_resource_keys: AbstractSet[str] | None) -> Resources:
+        """Return the resources with these keys."""
+        built: dict[frozenset[str], Resources] = self.__dict__.setdefault("built", {})
+        keys = frozenset(required_resource_keys or ())
+        if keys not in built:
+            built[keys] = super().build(keys)
+        return built[keys]
 
 
 def _resources(definition: dg.JobDefinition) -> dict[str, dg.ResourceDefinition]:

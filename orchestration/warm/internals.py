@@ -13,6 +13,7 @@ from dagster._core.definitions.job_definition import (
     default_job_io_manager_with_fs_io_manager_schema as default_job_io_manager_with_fs_schema,
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.scoped_resources_builder import Resources, ScopedResourcesBuilder
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterRunAlreadyExists
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEvent, EngineEventData
 from dagster._core.events.log import EventLogEntry
@@ -117,11 +118,13 @@ __all__ = [
     "RemoteRepositoryOrigin",
     "RepoBackedJob",
     "ResolvedRunConfig",
+    "Resources",
     "ResumeRunContext",
     "RetryMode",
     "RunLauncher",
     "RunTagsTable",
     "RunsTable",
+    "ScopedResourcesBuilder",
     "StepDependencyConfig",
     "StepExecutionContext",
     "WorkerStatus",

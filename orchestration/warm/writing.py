@@ -44,7 +44,7 @@ class _Part:
     statement: str
 
 
-_PARTS = {
+PARTS = {
     # The tags come with their run: a run without them would be a crash away.
     "created": _Part(
         {
@@ -53,6 +53,7 @@ _PARTS = {
             "create_timestamp": "timestamptz",
             "update_timestamp": "timestamptz",
             "start_time": "float8",
+            "end_time": "float8",
         },
         """created as (insert into public.runs ({columns}) select {columns} from {rows} on conflict (run_id) do nothing
           returning run_id)""",
@@ -166,7 +167,7 @@ def _statement(tables: tuple[str, ...]) -> sa.TextClause:
 
 
 def _part(table: str) -> str:
-    part = _PARTS[table]
+    part = PARTS[table]
     arrays = ", ".join(f"cast(:{table}_{name} as {kind}[])" for name, kind in part.columns.items())
     names = ", ".join(part.columns)
     rows = f"""(select * from unnest({arrays}) with ordinality as u({names}, place)
@@ -189,7 +190,7 @@ def _by_table(batch: Iterable[Row]) -> dict[str, Sequence[Mapping[str, object]]]
             sorted_.setdefault("run", []).append(status)
     if made:
         sorted_["created"] = list(made.values())
-    return {table: _last_of_each(table, sorted_[table]) for table in _PARTS if table in sorted_}
+    return {table: _last_of_each(table, sorted_[table]) for table in PARTS if table in sorted_}
 
 
 def _last_of_each(table: str, rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
@@ -199,7 +200,7 @@ def _last_of_each(table: str, rows: Sequence[Mapping[str, object]]) -> Sequence[
 
 
 def _arrays(table: str, rows: Sequence[Mapping[str, object]]) -> Iterable[tuple[str, list[object]]]:
-    for name in _PARTS[table].columns:
+    for name in PARTS[table].columns:
         yield f"{table}_{name}", [row.get(name) for row in rows]
 
 

@@ -22,6 +22,7 @@ from orchestration.warm import internals
 from orchestration.warm.engine import Preparation, execute
 from orchestration.warm.executor import DurableExecutor
 from orchestration.warm.interrupt import interruptible
+from orchestration.warm.writing import PARTS
 from tests.integration import warm_jobs
 from tests.warming import WarmHome, warm
 
@@ -227,6 +228,13 @@ def test_the_event_storage_is_asked_by_the_names_that_we_override() -> None:
             "_core_add_run",
         ):
             assert callable(getattr(PostgresRunStorage, name))
+
+
+def test_the_tables_have_the_columns_that_a_group_commit_writes() -> None:
+    with guarded("dagster's schema"):
+        assert set(internals.EventLogTable.c.keys()) - {"id"} == set(PARTS["event"].columns)
+        assert set(internals.RunsTable.c.keys()) - {"id", "mode"} == set(PARTS["created"].columns)
+        assert set(internals.RunTagsTable.c.keys()) - {"id"} == set(PARTS["tag"].columns)
 
 
 def _job(name: str) -> JobDefinition:
