@@ -1,5 +1,6 @@
 """Whether a passage answers a question. The scores are those that MiniLM gave."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -54,6 +55,47 @@ def test_of_two_passages_that_answer_the_later_counts():
     new = passage("The deploy window is Friday.", 0.74, at=NOON + timedelta(days=1))
 
     assert best("When is the deploy window?", [old, new]) is new
+
+
+@pytest.mark.parametrize("line", ["word{}", "{}", "deploy{}ment", "部署{}窗口"])
+def test_a_paste_of_twice_as_many_lines_takes_twice_as_many_steps(line):
+    def steps(lines: int) -> int:
+        paste = "\n".join(line.format(_letters(number)) for number in range(10_000, 10_000 + lines))
+        counted = 0
+
+        def count(*_: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        sys.setprofile(count)
+        try:
+            best(paste, [passage(paste[:2_000], 0.4)] * 8)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    assert steps(4_000) < 2.2 * steps(2_000)
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [("deploy", "deployment"), ("deployments", "deployed"), ("planning", "planned"), ("db-7", "db-7")],
+)
+def test_words_are_alike_but_for_their_endings(word, other):
+    assert says_no_more(word, other)
+    assert says_no_more(other, word)
+
+
+@pytest.mark.parametrize(
+    ("word", "other"), [("plan", "planetary"), ("run", "runs"), ("db-7", "db-8"), ("dev-10", "dev-1")]
+)
+def test_other_words_are_not(word, other):
+    assert not says_no_more(word, other)
+    assert not says_no_more(other, word)
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 def test_a_sentence_may_use_the_words_of_its_sources_only():

@@ -5,7 +5,7 @@ about the capital of France, words alone miss "what time is the deployment".
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from integrations.memory.values import Recollection
 
@@ -32,6 +32,8 @@ _OURS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 ENOUGH = 0.55
+_LONGEST = 64
+"""Letters of a word that has endings; what is longer is no word of a language."""
 _COSINE_FLOOR = 0.2
 
 
@@ -68,9 +70,9 @@ def coverage(question: str, text: str) -> float:
     if not pairs and not words:
         return 0.0
     bare = _FILLERS.sub("", "".join(_HAN.findall(text)))
-    found = sum(pair in bare for pair in pairs)
-    others = content_words(text)
-    found += sum(any(_alike(word, other) for other in others) for word in words)
+    held = {*bare, *(bare[i : i + 2] for i in range(len(bare) - 1))}
+    others = _Words(content_words(text))
+    found = sum(pair in held for pair in pairs) + sum(map(others.have, words))
     return found / (len(pairs) + len(words))
 
 
@@ -89,15 +91,37 @@ def content_words(text: str) -> list[str]:
 
 def says_no_more(sentence: str, *sources: str) -> bool:
     """Whether every word and number of the sentence stands in the sources, or carries no meaning."""
-    known = [word for source in sources for word in content_words(source)]
+    known = _Words(word for source in sources for word in content_words(source))
     said = content_words(sentence)
-    return bool(said) and all(any(_alike(word, other) for other in known) for word in said)
+    return bool(said) and all(map(known.have, said))
 
 
-def _alike(word: str, other: str) -> bool:
-    if word == other:
-        return True
-    if any(char.isdigit() for char in word + other):
-        return False
-    short, long_ = sorted((word, other), key=len)
-    return len(short) >= 4 and long_.startswith(short[: max(4, len(short) - 2)]) and len(long_) - len(short) <= 4
+class _Words:
+    """The words of a text, indexed by their beginnings: pastes of thousands of words are looked up in them.
+
+    Two words are alike where the shorter one, but for an ending of two letters, begins the other one, which is
+    longer by four letters at most. Numbers and what has digits must be the same.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = set(words)
+        inflected = [word for word in self._words if _is_inflected(word)]
+        self._stems = {(_stem(word, len(word)), len(word)) for word in inflected}
+        self._beginnings = {(word[:end], len(word)) for word in inflected for end in range(4, len(word) + 1)}
+
+    def have(self, word: str) -> bool:
+        """Tell whether a word of the text is alike."""
+        if word in self._words or not _is_inflected(word):
+            return word in self._words
+        size = len(word)
+        return any((_stem(word, size), longer) in self._beginnings for longer in range(size, size + 5)) or any(
+            (_stem(word, shorter), shorter) in self._stems for shorter in range(max(4, size - 4), size)
+        )
+
+
+def _is_inflected(word: str) -> bool:
+    return 4 <= len(word) <= _LONGEST and not any(char.isdigit() for char in word)
+
+
+def _stem(word: str, length: int) -> str:
+    return word[: max(4, length - 2)]
