@@ -118,11 +118,12 @@ def _wait_ready(platform: Platform) -> None:
     while True:
         with suppress(psycopg.Error, httpx.TransportError), psycopg.connect(platform.database_url) as connection:
             row = connection.execute(ready, [WORKERS]).fetchone()
-            if row and row[0] and platform.client().get("/healthz").status_code == 200:
-                return
+            with platform.client() as client:
+                if row and row[0] and client.get("/healthz").status_code == 200:
+                    return
         if time.monotonic() > until:
             said = (platform.folder / "supervisor.log").read_text()[-2000:]
-            raise SystemExit(f"the platform did not get ready\n{said}\n{platform.logs()}")
+            raise TimeoutError(f"the platform did not get ready\n{said}\n{platform.logs()}")
         time.sleep(0.2)
 
 
