@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ from integrations.database import Database
 from integrations.messages import Address, OutboundMessage
 from integrations.settings import Settings
 from orchestration.resources import build
+from orchestration.waiting import wait_for_event
 
 MARKS = Path(os.environ.get("RUNBELL_HOME", ".runbell")) / "marks"
 
@@ -68,6 +70,47 @@ def boiler() -> None:
 
 
 @dg.op
+def allowed(context: dg.OpExecutionContext, name: str, approval: dict[str, str]) -> str:
+    """Leave a mark once somebody has said yes."""
+    with (MARKS / name).open("a") as marks:
+        marks.write("allowed\n")
+    return f"{context.run_id} was allowed by {approval['by']}"
+
+
+@dg.job(description="Leave a mark, wait for a yes for days, leave another.")
+def asking() -> None:
+    """Wait for the event `bell-approved` with the name as its key."""
+    name = first()
+    allowed(name, wait_for_event("bell-approved", timedelta(days=3), key=name))
+
+
+@dg.op
+def fetch() -> str:
+    """Bring the part."""
+    return "the clapper"
+
+
+@dg.op
+def mend(part: str) -> str:
+    """Fail until the file `mended` is there."""
+    if not (MARKS / "mended").exists():
+        raise ValueError(f"{part} is still cracked")
+    return part
+
+
+@dg.op
+def fit(part: str) -> str:
+    """Put the part in its place."""
+    return f"{part} is fitted"
+
+
+@dg.job(description="Fails until something is mended.")
+def repair() -> None:
+    """Fetch, mend, fit."""
+    fit(mend(fetch()))
+
+
+@dg.op
 def strike(context: dg.OpExecutionContext, database: dg.ResourceParam[Database]) -> None:
     """Post into the tower's conversation, once per run."""
     message = OutboundMessage(address=Address(channel="web", conversation="tower"), text="dong", kind="post")
@@ -86,4 +129,6 @@ def every_minute() -> dg.RunRequest:
     return dg.RunRequest()
 
 
-defs = dg.Definitions(jobs=[marks, boiler, clock], schedules=[every_minute], resources=build(Settings()))
+defs = dg.Definitions(
+    jobs=[marks, asking, boiler, repair, clock], schedules=[every_minute], resources=build(Settings())
+)
