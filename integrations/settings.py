@@ -6,8 +6,9 @@ Dagster's run config is something else: see design words. Every secret is a refe
 
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -83,13 +84,40 @@ class Memory(Section):
 class Workers(Section):
     """Warm workers, per code location."""
 
-    count: int = 1
+    count: int | None = Field(default=None, ge=1, description="Always so many: short for `min` and `max` alike.")
+    min: int | None = Field(default=None, ge=1, description="At least so many; default 1.")
+    max: int | None = Field(default=None, ge=1, description="At most so many; default 2, or `min` where that is more.")
+    total: int = Field(default=16, ge=1, description="At most so many for all code locations; `min` goes before it.")
+    grow_after_s: float = Field(default=3.0, ge=0, description="How long a run may wait before another worker starts.")
+    shrink_after_s: float = Field(default=120.0, ge=0, description="How long a worker must be one too many to go.")
     threads: int = 8
     lease_s: float = 15.0
     op_timeout_s: float = 300.0
     stuck_after_s: float = Field(
         default=30.0, description="When a thread that does not stop (native code) is given up, and its worker replaced."
     )
+    recycle_runs: int = Field(default=20_000, ge=0, description="A worker is replaced after so many runs; 0: never.")
+    recycle_megabytes: int = Field(default=2_048, ge=0, description="… or at so much memory (RSS); 0: never.")
+    reload: bool = Field(default=True, description="Replace the workers of a code location when a file of it changes.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        """Refuse numbers that contradict each other."""
+        if self.count is not None and (self.min, self.max) != (None, None):
+            raise ValueError("set either `count`, or `min` and `max`")
+        if self.max is not None and self.max < self.least:
+            raise ValueError("`max` is below `min`")
+        return self
+
+    @property
+    def least(self) -> int:
+        """How many there are at any time."""
+        return self.count or self.min or 1
+
+    @property
+    def most(self) -> int:
+        """How many there may be."""
+        return self.count or self.max or max(2, self.least)
 
 
 class Retention(Section):

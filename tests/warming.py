@@ -94,18 +94,31 @@ class WarmHome:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
 
-    def request(self, job: str, run_config: dict[str, object] | None = None, *, run_id: str | None = None) -> str:
+    def request(
+        self,
+        job: str,
+        run_config: dict[str, object] | None = None,
+        *,
+        run_id: str | None = None,
+        location: str = "jobs",
+        tags: dict[str, str] | None = None,
+    ) -> str:
         """Queue a run that the worker shall create."""
         run_id = run_id or str(uuid.uuid4())
         with self.database.engine.begin() as connection:
             connection.execute(
                 sa.text(
                     "insert into runbell.run_queue (run_id, location, job, request)"
-                    " values (:run, 'jobs', :job, cast(:request as jsonb))"
+                    " values (:run, :location, :job, cast(:request as jsonb))"
                 ),
-                {"run": run_id, "job": job, "request": _json({"run_config": run_config or {}, "tags": {}})},
+                {
+                    "run": run_id,
+                    "location": location,
+                    "job": job,
+                    "request": _json({"run_config": run_config or {}, "tags": tags or {}}),
+                },
             )
-            connection.execute(sa.text("select pg_notify('runbell_runs', 'jobs')"))
+            connection.execute(sa.text("select pg_notify('runbell_runs', :location)"), {"location": location})
         return run_id
 
     def message(self, job: str, run_config: dict[str, object] | None = None) -> tuple[str, str]:

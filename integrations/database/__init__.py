@@ -16,6 +16,7 @@ from integrations.database.progress import Progress
 from integrations.database.questions import Questions
 from integrations.database.records import (
     ClaimedMessage,
+    Demand,
     Entry,
     MessageView,
     NewRun,
@@ -37,6 +38,7 @@ from integrations.files import FileStore
 __all__ = [
     "ClaimedMessage",
     "Database",
+    "Demand",
     "Entry",
     "Keep",
     "Listener",

@@ -8,9 +8,24 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.engine import Store, notify
-from integrations.database.records import Proposal, StoredCommand, WorkerState
+from integrations.database.records import Demand, Proposal, StoredCommand, WorkerState
 from integrations.database.tables import commands, inbox, proposals, run_queue, usage, workers
 from integrations.messages import Address
+
+# Claimable runs of every location, and conversations whose next message may be claimed (by workers of `core`).
+_DEMAND = sa.text("""
+    select location, count(*), max(extract(epoch from clock_timestamp() - since))::float from (
+      select location, greatest(available_at, lease_until) as since from runbell.run_queue
+      where (state in ('queued', 'parked') and available_at <= clock_timestamp())
+        or (state = 'running' and lease_until < clock_timestamp())
+      union all
+      select 'core', min(i.accepted_at) from runbell.inbox i
+      where i.state = 'received' and (i.lease_until is null or i.lease_until < clock_timestamp())
+        and not exists (select 1 from runbell.inbox r where r.state = 'running' and r.tenant = i.tenant
+          and r.channel = i.channel and r.conversation = i.conversation)
+      group by i.tenant, i.channel, i.conversation
+    ) as due group by location
+""")
 
 
 class Commands(Store):
@@ -173,6 +188,11 @@ class Workers(Store):
             if messages:
                 notify(connection, "runbell_inbox")
         return len(locations) + messages
+
+    def demand(self) -> dict[str, Demand]:
+        """Return what waits for a worker, by code location; a location without any is left out."""
+        with self._transaction() as connection:
+            return {row[0]: Demand(row[1], row[2] or 0.0) for row in connection.execute(_DEMAND)}
 
     def live(self, *, within_s: float = 15.0) -> list[WorkerState]:
         """Return the workers whose heartbeat is fresh."""

@@ -52,7 +52,8 @@ class RunClaim:
     """A run that this worker may execute until its lease ends; `token` fences every write.
 
     `request` is None where Dagster has the run already. `attempts` counts claims, this one included: above
-    one, an earlier worker began. `address` and `traceparent` are those of its message, if it has one.
+    one, an earlier worker began; `began_version` is the version of its code. `address` and `traceparent` are those
+    of its message, if it has one.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class RunClaim:
     attempts: int
     cancel_requested: bool = False
     parked: dict[str, object] | None = None
+    began_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,15 @@ class QueuedRun:
     cancel_requested: bool
     parked: dict[str, object] | None
     attempts: int
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What waits for the workers of a code location: how many runs or messages, and the oldest for how long."""
+
+    waiting: int = 0
+    oldest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

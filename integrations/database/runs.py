@@ -9,15 +9,18 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.engine import Store, notify
 from integrations.database.records import ClaimedMessage, NewRun, QueuedRun, RunClaim
-from integrations.database.tables import inbox, lease_tokens, run_queue
+from integrations.database.tables import inbox, lease_tokens, run_queue, workers
 from integrations.errors import LeaseLost
 from integrations.messages import Address
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """When a parked run without a time goes on by itself; Python can't hold PostgreSQL's `infinity`."""
 
+KEPT_S = 10.0
+"""How long a run waits for a live worker with the code that it began with; then any takes it."""
+
 # Queued runs, parked ones whose time has come, and running ones whose worker is gone; fewest running of the same
-# principal first within the first thousand.
+# principal first within the first thousand. A worker that goes on with what it has takes only runs of its version.
 _CLAIM = sa.text("""
     with busy as (
       select tenant, principal_id, count(*) as n from runbell.run_queue where state = 'running' group by 1, 2
@@ -27,9 +30,13 @@ _CLAIM = sa.text("""
         (q.state in ('queued', 'parked') and q.available_at <= clock_timestamp())
         or (q.state = 'running' and q.lease_until < clock_timestamp())
         or (q.state = 'parked' and q.cancel_requested_at is not null))
+        and (q.version = :version or not :leaving and (q.version is null or :version is null
+          or greatest(q.available_at, q.lease_until) < clock_timestamp() - make_interval(secs => :kept)
+          or not exists (select 1 from runbell.workers w where w.location = q.location and w.version = q.version
+            and w.heartbeat_at > clock_timestamp() - interval '15 s')))
       order by q.priority, q.seq limit 1000
     ), ready as (
-      select q.run_id from runbell.run_queue q join window_ w on w.run_id = q.run_id
+      select q.run_id, q.version from runbell.run_queue q join window_ w on w.run_id = q.run_id
       left join busy b on b.tenant = w.tenant and b.principal_id is not distinct from w.principal_id
       where q.state in ('queued', 'parked') or q.lease_until < clock_timestamp()
       order by w.priority, case when w.principal_id is null then 0 else coalesce(b.n, 0) end, w.seq
@@ -37,12 +44,13 @@ _CLAIM = sa.text("""
     ), claimed as (
       update runbell.run_queue as q set state = 'running', claimed_by = :worker,
         token = nextval('runbell.lease_tokens'), attempts = q.attempts + 1,
+        version = coalesce(:version, q.version),
         lease_until = clock_timestamp() + make_interval(secs => :lease)
-      from ready where q.run_id = ready.run_id returning q.*
+      from ready where q.run_id = ready.run_id returning q.*, ready.version as began_version
     )
     select c.*, i.channel as channel, i.conversation as conversation, i.traceparent as traceparent
     from claimed c left join runbell.inbox i on i.id = c.message_id order by c.priority, c.seq
-""")
+""").bindparams(sa.bindparam("version", type_=sa.Text), sa.bindparam("leaving", type_=sa.Boolean))
 _BEAT = sa.text("""
     update runbell.run_queue as q set lease_until = clock_timestamp() + make_interval(secs => :lease)
     from unnest(cast(:runs as text[]), cast(:tokens as bigint[])) as h(run_id, token)
@@ -79,6 +87,7 @@ def insert_run(  # noqa: PLR0913 - what a row needs
             claimed_by=worker,
             token=token,
             attempts=1 if worker else 0,
+            version=sa.select(workers.c.version).where(workers.c.id == worker).scalar_subquery() if worker else None,
             lease_until=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
             if worker
             else None,
@@ -131,11 +140,26 @@ class RunQueue(Store):
             notify(connection, "runbell_runs", location)
         return done.rowcount == 1
 
-    def claim(self, location: str, worker: str, *, limit: int = 1, lease_s: float = 15.0) -> list[RunClaim]:
-        """Lease runs of a code location, also those whose worker is gone (`attempts` > 1)."""
-        values = {"location": location, "worker": worker, "limit": limit, "lease": lease_s}
+    def claim(
+        self,
+        location: str,
+        worker: str,
+        *,
+        limit: int = 1,
+        lease_s: float = 15.0,
+        version: str | None = None,
+        leaving: bool = False,
+    ) -> list[RunClaim]:
+        """Lease runs of a code location, also those whose worker is gone (`attempts` > 1).
+
+        A run that began with another version is left for a while to live workers of that one; a worker that is
+        `leaving` gets only what began with its own.
+        """
+        values = {"location": location, "worker": worker, "limit": limit, "lease": lease_s, "kept": KEPT_S}
         with self._transaction() as connection:
-            return [_claim(row) for row in connection.execute(_CLAIM, values)]
+            return [
+                _claim(row) for row in connection.execute(_CLAIM, {**values, "version": version, "leaving": leaving})
+            ]
 
     def heartbeat(self, claims: Mapping[str, int], *, lease_s: float = 15.0) -> set[str]:
         """Extend the leases of these runs (run id → token) and return those that were lost."""
@@ -248,9 +272,7 @@ class RunQueue(Store):
 
 
 def _claim(row: Any) -> RunClaim:
-    address = None
-    if row.channel is not None:
-        address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
+    has_address = row.channel is not None
     return RunClaim(
         run_id=row.run_id,
         token=row.token,
@@ -258,7 +280,7 @@ def _claim(row: Any) -> RunClaim:
         job=row.job,
         request=row.request,
         message_id=str(row.message_id) if row.message_id else None,
-        address=address,
+        address=Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation) if has_address else None,
         traceparent=row.traceparent,
         principal_id=row.principal_id,
         tenant=row.tenant,
@@ -266,6 +288,7 @@ def _claim(row: Any) -> RunClaim:
         attempts=row.attempts,
         cancel_requested=row.cancel_requested_at is not None,
         parked=row.parked,
+        began_version=row.began_version,
     )
 
 
@@ -283,4 +306,5 @@ def _queued(row: Any) -> QueuedRun:
         cancel_requested=row.cancel_requested_at is not None,
         parked=row.parked,
         attempts=row.attempts,
+        version=row.version,
     )

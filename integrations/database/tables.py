@@ -108,6 +108,7 @@ run_queue = sa.Table(
     sa.Column("available_at", Instant, nullable=False, server_default=NOW),
     sa.Column("cancel_requested_at", Instant),
     sa.Column("parked", JSONB),
+    sa.Column("version", sa.Text),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
     sa.Column("finished_at", Instant),
     sa.CheckConstraint("state in ('queued','running','parked','finished')", name="state"),

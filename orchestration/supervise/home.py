@@ -68,6 +68,11 @@ class Home:
         """Holds one line that says why the models don't answer."""
         return self.path / "run" / "serving.problem"
 
+    @property
+    def workers(self) -> Path:
+        """What the pool says of the warm workers, about each second."""
+        return self.path / "run" / "workers.json"
+
     def remove_sockets(self) -> None:
         """Remove the short folder, where there is one: nothing outside RUNBELL_HOME outlives a stop."""
         if self.path not in self.sockets.parents:

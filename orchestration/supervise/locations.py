@@ -19,18 +19,22 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Location:
-    """One code location; `arguments` tell `dagster api grpc` what to load."""
+    """One code location; `arguments` tell the code server what to load, `python` is who loads it."""
 
     name: str
     arguments: tuple[str, ...]
     folder: Path
+    python: str = sys.executable
 
     def command(self, socket: Path) -> tuple[str, ...]:
-        """Return the command line of its code server. Code that can't be loaded is shown in the UI, not fatal."""
+        """Return the command line of its code server, which "Reload" in the UI makes load the code anew.
+
+        Code that can't be loaded is shown in the UI, not fatal.
+        """
         return (
-            *(sys.executable, "-m", "dagster", "api", "grpc", "--socket", str(socket)),
+            *(self.python, "-m", "dagster", "code-server", "start", "--socket", str(socket)),
             *("--location-name", self.name, "--working-directory", str(self.folder), *self.arguments),
-            *("--lazy-load-user-code", "--log-level", "warning"),
+            *("--use-python-environment-entry-point", "--log-level", "warning"),
         )
 
 
@@ -69,4 +73,6 @@ def _location(entry: object, workspace: Path) -> Location:
     arguments = [flag, str(base / target) if kind == "python_file" else target]
     if attribute := options.get("attribute"):
         arguments += ["--attribute", str(attribute)]
-    return Location(str(options.get("location_name") or target), tuple(arguments), folder.resolve())
+    name = str(options.get("location_name") or target)
+    python = options.get("executable_path")
+    return Location(name, tuple(arguments), folder.resolve(), str(base / str(python)) if python else sys.executable)

@@ -7,8 +7,9 @@ from typing import Literal
 import psutil
 from filelock import FileLock, Timeout
 
-from orchestration.supervise import leftovers
+from orchestration.supervise import crews, leftovers
 from orchestration.supervise.board import Row, Snapshot, read_board
+from orchestration.supervise.crews import CrewState
 from orchestration.supervise.home import Home
 from orchestration.supervise.processes import family
 
@@ -41,6 +42,7 @@ class Status:
     uptime_s: float | None = None
     problems: tuple[str, ...] = ()
     rows: tuple[ProcessStatus, ...] = field(default_factory=tuple[ProcessStatus, ...])
+    workers: tuple[CrewState, ...] = field(default_factory=tuple[CrewState, ...])
 
     @property
     def well(self) -> bool:
@@ -86,6 +88,8 @@ def status(home: Home, now: float) -> Status:
     problems = [*board.problems]
     if now - board.written_at > 30:
         problems.append("The supervisor has not written its state for 30 s: is the disk full?")
+    workers = crews.read(home.workers, now)
+    problems += [crew.problem for crew in workers if crew.problem]
     return Status(
         overall=_overall(board, rows, problems),
         home=str(home.path),
@@ -93,6 +97,7 @@ def status(home: Home, now: float) -> Status:
         uptime_s=now - board.began_at,
         problems=tuple(problems),
         rows=rows,
+        workers=workers,
     )
 
 

@@ -45,6 +45,20 @@ def show_status(found: Status) -> None:
             Text(row.state if row.healthy else f"{row.state}: {row.detail}"),
         )
     console.print(table)
+    _show_workers(console, found)
+
+
+def _show_workers(console: Console, found: Status) -> None:
+    if not found.workers:
+        return
+    table = Table(box=None, padding=(0, 1))
+    for title in ("", "workers of", "ready", "version", "work"):
+        table.add_column(title, justify="right" if title == "ready" else "left")
+    for crew in found.workers:
+        well = crew.ready > 0 and not crew.problem
+        mark = Text("✓", style="green") if well else Text("✗", style="red")
+        table.add_row(mark, crew.location, str(crew.ready), crew.version, crew.text)
+    console.print(table)
 
 
 def show_complaints(complaints: Sequence[Complaint]) -> None:

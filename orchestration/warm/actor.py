@@ -1,20 +1,39 @@
 """The Ray actor around a worker: it loads its code location once and answers pings, also while runs execute."""
 
 import io
+import logging
 import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+import psutil
+
+from integrations.errors import Misconfigured
 from orchestration.supervise.output import RotatingFile
 
 NAMESPACE = "runbell"
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says of itself. `state` is `loaded` until it is told to begin, then as `Worker.state` has it."""
+
+    worker: str
+    state: str
+    version: str
+    busy: int
+    runs: int
+    megabytes: float
+    roots: tuple[str, ...]
+    fingerprint: str
+
+
 class WarmActor:
-    """A worker in a process that Ray placed."""
+    """A worker in a process that Ray placed. It loads its code at once, and works once it is told to begin."""
 
     def __init__(self, name: str, location: str, environment: Mapping[str, str], folder: str) -> None:
         # Ray starts processes with its own environment and folder; settings are read from both.
@@ -25,6 +44,7 @@ class WarmActor:
         from integrations import telemetry
         from integrations.settings import Settings
         from orchestration.warm.assembly import build_worker
+        from orchestration.warm.internals import DagsterUserCodeLoadError
 
         settings = Settings()
         chosen = settings.telemetry
@@ -32,32 +52,77 @@ class WarmActor:
         log = cast("TextIO", LogStream(path, megabytes=chosen.log_megabytes, files=chosen.log_files))
         sys.stdout = sys.stderr = log
         telemetry.setup(name, log_level=chosen.log_level, otlp_endpoint=chosen.otlp_endpoint, stream=log)
-        self._worker = build_worker(location, settings).start()
+        try:
+            self._worker = build_worker(location, settings)
+        except DagsterUserCodeLoadError as error:
+            logging.getLogger(__name__).exception("the code of %s does not load", location)
+            raise Misconfigured(root_cause(error)) from None
+        self._begun = False
+        self._process = psutil.Process()
         threading.Thread(target=self._end_when_done, name="recycle", daemon=True).start()
 
-    def ping(self) -> str:
-        """Return the id under which the worker holds its leases."""
-        return self._worker.id
+    def ping(self) -> Report:
+        """Tell how the worker is."""
+        worker, code = self._worker, self._worker.code
+        busy, runs = worker.load
+        return Report(
+            worker=worker.id,
+            state=worker.state if self._begun else "loaded",
+            version=worker.version,
+            busy=busy,
+            runs=runs,
+            megabytes=self._process.memory_info().rss / 2**20,
+            roots=() if code is None else code.roots,
+            fingerprint="" if code is None else code.fingerprint,
+        )
+
+    def begin(self) -> None:
+        """Let the worker work; its commands are those of its location from now on. Idempotent."""
+        if not self._begun:
+            self._worker.start()
+            self._begun = True
+
+    def leave(self) -> None:
+        """Take nothing new, and end with the last run that is under way. Idempotent."""
+        if self._begun:
+            self._worker.leave()
+        else:
+            os._exit(0)
 
     def drain(self, grace_s: float) -> None:
         """Take nothing new, and hand back what does not end within the grace."""
         from integrations import telemetry
 
-        self._worker.drain(grace_s=grace_s)
+        if self._begun:
+            self._worker.drain(grace_s=grace_s)
         telemetry.flush()
+
+    def end(self, grace_s: float) -> None:
+        """Drain, and end the process."""
+        self.drain(grace_s)
+        os._exit(0)  # a hanging thread lets no process end by itself
 
     def _end_when_done(self) -> None:
         """End the process of a worker that shall be replaced; the pool starts another."""
         self._worker.done.wait()
-        self.drain(1.0)
-        os._exit(0)  # a hanging thread lets no process end by itself
+        self.end(1.0)
 
 
-def make_actor(name: str, location: str, environment: Mapping[str, str], folder: str) -> Any:  # noqa: ANN401 - Ray types handles by class only
-    """Start a worker; the handle is there at once, the worker when its first ping is answered."""
+def root_cause(error: BaseException) -> str:
+    """Return in one line what was wrong in the first place."""
+    while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = cause
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:1_000]
+
+
+def make_actor(name: str, location: str, environment: Mapping[str, str], folder: str, python: str | None = None) -> Any:  # noqa: ANN401 - Ray types handles by class only
+    """Start a worker; the handle is there at once, the worker when its first ping is answered.
+
+    `python` is the interpreter of a location that has an environment of its own.
+    """
     import ray
 
-    # A group of its own keeps pings, and the drain that may take a while, from waiting for each other.
+    # Runs are not calls: what is asked here never waits behind them, and a ping not behind a drain.
     options: dict[str, Any] = {
         "name": name,
         "namespace": NAMESPACE,
@@ -65,9 +130,10 @@ def make_actor(name: str, location: str, environment: Mapping[str, str], folder:
         "max_restarts": 0,
         "max_task_retries": 0,
         "num_cpus": 0,
-        "concurrency_groups": {"control": 2},
-        "max_concurrency": 2,
+        "max_concurrency": 3,
     }
+    if python is not None:
+        options["runtime_env"] = {"py_executable": python}
     return ray.remote(**options)(WarmActor).remote(name, location, environment, folder)
 
 

@@ -1,7 +1,7 @@
 """Put a worker together: the one place where the warm runtime meets settings, commands and telemetry."""
 
-import importlib.metadata
 import os
+import time
 from typing import cast
 
 import dagster as dg
@@ -12,8 +12,10 @@ from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.location import Location, load_location, location_names
+from orchestration.warm.routing import CORE, Dispatch
 from orchestration.warm.runs import Runtime
-from orchestration.warm.worker import CORE, Dispatch, Worker, worker_id
+from orchestration.warm.sources import loaded, loaded_roots
+from orchestration.warm.worker import Worker, worker_id
 
 
 def open_database(settings: Settings, name: str = "runbell-worker") -> Database:
@@ -38,22 +40,28 @@ def open_instance(settings: Settings) -> WarmInstance:
 
 
 def build_worker(location_name: str, settings: Settings | None = None) -> Worker:
-    """Return a worker of a code location, ready to start."""
+    """Return a worker of a code location, ready to start; it makes the location's commands known when it does."""
     settings = settings or Settings()
     database, instance = open_database(settings), open_instance(settings)
+    began = time.time()
     location = load_location(settings, location_name)
-    publish_commands(database, location)
-    if location_name == CORE:
-        database.commands.keep(location_names(settings))
+    code = loaded(loaded_roots(location.folders, location.target), began)
     runtime = Runtime(
         settings=settings,
         database=database,
         instance=instance,
         location=location,
         worker=worker_id(location_name),
-        version=importlib.metadata.version("runbell"),
+        version=code.label,
+        code=code,
     )
-    return Worker(runtime, build_dispatch(runtime) if location_name == CORE else None)
+
+    def publish() -> None:
+        publish_commands(database, location)
+        if location_name == CORE:
+            database.commands.keep(location_names(settings))
+
+    return Worker(runtime, build_dispatch(runtime) if location_name == CORE else None, publish)
 
 
 def publish_commands(database: Database, location: Location) -> None:

@@ -14,7 +14,12 @@ from dagster._core.definitions.job_definition import (
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.definitions.scoped_resources_builder import Resources, ScopedResourcesBuilder
-from dagster._core.errors import DagsterExecutionInterruptedError, DagsterRunAlreadyExists
+from dagster._core.errors import (
+    DagsterExecutionInterruptedError,
+    DagsterRunAlreadyExists,
+    DagsterUserCodeLoadError,
+    DagsterUserCodeUnreachableError,
+)
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEvent, EngineEventData
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import ExecuteRunWithPlanIterable, job_execution_iterator
@@ -51,6 +56,7 @@ from dagster._core.log_manager import DagsterLogHandler, DagsterLogManager
 from dagster._core.origin import JobPythonOrigin
 from dagster._core.remote_origin import (
     CodeLocationOrigin,
+    GrpcServerCodeLocationOrigin,
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
@@ -91,6 +97,8 @@ __all__ = [
     "DagsterLogHandler",
     "DagsterLogManager",
     "DagsterRunAlreadyExists",
+    "DagsterUserCodeLoadError",
+    "DagsterUserCodeUnreachableError",
     "EngineEventData",
     "ErrorSource",
     "EventLogEntry",
@@ -101,6 +109,7 @@ __all__ = [
     "ExecutionPlan",
     "ExecutionStep",
     "Executor",
+    "GrpcServerCodeLocationOrigin",
     "IJob",
     "InstanceConcurrencyContext",
     "InstanceRef",

@@ -32,6 +32,10 @@ class Location:
     origin: CodeLocationOrigin
     repositories: Mapping[str, dg.RepositoryDefinition]
     sources: Mapping[str, ReconstructableRepository]
+    target: str
+    """The module or file that defines it."""
+    folders: tuple[Path, ...]
+    """Where code of its own may lie."""
 
     def job(self, name: str) -> IJob:
         """Return a job ready to run; one with an executor of its own can also be loaded by other processes."""
@@ -84,7 +88,15 @@ def load_location(settings: Settings, name: str) -> Location:
         container_context=None,
         code_location_name=name,
     )
-    return Location(name, _served_origin(settings, name), loaded.definitions_by_name, loaded.reconstructables_by_name)
+    target = wanted[0].loadable_target_origin
+    return Location(
+        name=name,
+        origin=served_origin(settings, name),
+        repositories=loaded.definitions_by_name,
+        sources=loaded.reconstructables_by_name,
+        target=target.python_file or target.module_name or target.package_name or "",
+        folders=(workspace.parent, *([Path(target.working_directory)] if target.working_directory else [])),
+    )
 
 
 def _origins(workspace: Path) -> list[CodeLocationOrigin]:
@@ -93,7 +105,7 @@ def _origins(workspace: Path) -> list[CodeLocationOrigin]:
     return list(location_origins_from_yaml_paths([str(workspace)]))
 
 
-def _served_origin(settings: Settings, name: str) -> CodeLocationOrigin:
+def served_origin(settings: Settings, name: str) -> CodeLocationOrigin:
     """Return the location as the webserver has it: served by its code server, where the platform runs one."""
     served = settings.state / "dagster" / "workspace.yaml"
     if served.is_file():

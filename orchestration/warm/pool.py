@@ -1,6 +1,6 @@
 """Keep the warm workers alive: `python -m orchestration.warm.pool`.
 
-Ray places and supervises them: per code location N detached, named actors. This process only looks after them; they
+Ray places and supervises them: per code location some detached, named actors. This process only looks after them; they
 pull their work from the database, so its own death stops nothing. On SIGTERM it drains and ends them all.
 """
 
@@ -10,134 +10,124 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 from integrations import telemetry
-from integrations.database import Database
+from integrations.database import Database, Demand
 from integrations.errors import Misconfigured, Unavailable
 from integrations.settings import Settings
+from orchestration.supervise import crews
+from orchestration.supervise.home import Home
+from orchestration.warm import staffing
+from orchestration.warm.actor import NAMESPACE
 from orchestration.warm.assembly import open_database
+from orchestration.warm.code_servers import CodeServers
+from orchestration.warm.crew import Around, LocationCrew
 from orchestration.warm.location import location_names
+from orchestration.warm.place import Place
 from orchestration.warm.raylet import Raylet
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = "runbell"
 DRAIN_S = 10.0
-LONGEST_BACKOFF_S = 30.0
-START_S = 180.0
-"""How long a worker may take to load its code."""
-PING_S = 30.0
-"""How long a worker may take to answer a ping before it counts as hung."""
-_PASSED_ON = ("RUNBELL_", "DAGSTER_", "RAY_SERVE_", "ORT_", "ANONYMIZED_", "OTEL_", "PATH", "TZ", "LANG", "LC_")
+LOOK_S = 0.1
+ASK_S = 1.0
+"""How often the database is asked what waits, and the file for `runbell status` is written."""
 
 
-class Place:
-    """One worker that there shall be, and the actor that is it now."""
+class Pool:
+    """The crews of all code locations."""
 
-    def __init__(self, location: str, number: int, database: Database) -> None:
-        self.location = location
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
         self._database = database
-        self._worker: str | None = None
-        self.name = f"worker-{location}-{number}"
-        self._actor: Any = None
-        self._ping: Any = None
-        self._asked_at = 0.0
-        self._answered = False
-        self._failures = 0
-        self._not_before = 0.0
+        self._path = Home(settings.state).workers
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = location_names(settings)
+        self._servers = CodeServers(settings, names)
+        self.crews = [LocationCrew(name, settings.workers, self._around(name)) for name in names]
+        self._wanted = dict.fromkeys(names, settings.workers.least)
+        self._ask_at = 0.0
 
-    def look_after(self) -> None:
-        """Start the worker where there is none; find out whether it lives. Does not block."""
-        import ray
-        from ray.exceptions import RayError
+    def adopt(self) -> None:
+        """Take over what an earlier pool started."""
+        import ray.util
 
         now = time.monotonic()
-        if self._actor is None:
-            if now >= self._not_before:
-                self._start(now)
-            return
-        done, _ = ray.wait([self._ping], timeout=0)
-        if not done:
-            if now - self._asked_at > (PING_S if self._answered else START_S):
-                self._replace("it does not answer", now)
-            return
-        try:
-            self._worker = ray.get(self._ping)
-        except RayError as error:
-            self._replace(_reason(error), now)
-            return
-        self._answered = True
-        if now - self._asked_at > 1.0:
-            self._failures = 0 if now - self._not_before > LONGEST_BACKOFF_S else self._failures
+        for name in ray.util.list_named_actors():
+            kind, _, rest = name.partition("-")
+            for crew in self.crews if kind == "worker" else []:
+                if rest.rpartition("-")[0] == crew.location:
+                    with suppress(ValueError):  # it has just ended
+                        crew.adopt([Place.adopt(name, now)])
+
+    def look_after(self) -> None:
+        """Do what is to be done now."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_S
             self._ask(now)
+        for crew in self.crews:
+            if self._servers.was_reloaded(crew.location):
+                crew.renew("its code server was reloaded")
+            crew.look_after(now, self._wanted[crew.location])
 
-    def drain(self) -> Any:  # noqa: ANN401 - a Ray object reference
-        """Ask the worker to stop taking work; returns what to wait for."""
-        return None if self._actor is None else self._actor.drain.remote(DRAIN_S)
-
-    def kill(self) -> None:
-        """End the worker."""
+    def end(self) -> None:
+        """Drain all workers, and end them."""
         import ray
 
-        if self._actor is not None:
-            ray.kill(self._actor, no_restart=True)
-            self._actor = None
+        places = [place for crew in self.crews for place in crew.places()]
+        drains = [place.drain(DRAIN_S) for place in places]
+        if drains:
+            ray.wait(drains, num_returns=len(drains), timeout=DRAIN_S + 8)
+        for place in places:
+            place.kill()
+        self._servers.close()
+        self._path.unlink(missing_ok=True)
 
-    def lose(self) -> None:
-        """Let others take over what the worker held: it died with its Ray."""
-        self._hand_over()
+    def lose_all(self) -> None:
+        """Let others take over what all the workers held: they died with their Ray."""
+        for crew in self.crews:
+            for place in crew.places():
+                if place.report is not None:
+                    self._hand_over(place.report.worker)
 
-    def _start(self, now: float) -> None:
-        import ray
-
-        from orchestration.warm.actor import make_actor
-
-        try:
-            # The pool itself was restarted: the worker lives on.
-            self._actor = ray.get_actor(self.name, namespace=NAMESPACE)
-        except ValueError:
-            environment = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
-            self._actor = make_actor(self.name, self.location, environment, str(os.getcwd()))  # noqa: PTH109
-            log.info("worker starts", extra={"worker": self.name})
-        self._answered = False
-        self._not_before = now
-        self._ask(now)
+    def _around(self, location: str) -> Around:
+        return Around(
+            start=lambda name, now: Place.start(name, location, now),
+            lost=self._hand_over,
+            loaded=lambda: self._servers.reload(location),
+        )
 
     def _ask(self, now: float) -> None:
-        assert self._actor is not None
-        self._ping = self._actor.ping.remote()
-        self._asked_at = now
-
-    def _replace(self, reason: str, now: float) -> None:
-        import ray
-
-        pause = min(0.25 * 2**self._failures, LONGEST_BACKOFF_S)
-        self._failures += 1
-        self._not_before = now + pause
-        log.error("worker is gone", extra={"worker": self.name, "reason": reason, "again_in_s": pause})
-        if self._actor is not None:
-            ray.kill(self._actor, no_restart=True)
-        self._actor = None
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Let others take over at once what the dead worker held; without it, they wait for its leases to end."""
-        if self._worker is None:
-            return
+        """Find out what waits, and decide how many workers there should be."""
         try:
-            held = self._database.workers.lost(self._worker)
+            demands = self._database.workers.demand()
+        except Unavailable as error:
+            log.warning("nobody knows what waits", extra={"error": str(error)})
+            return
+        for crew in self.crews:
+            crew.demand = demands.get(crew.location, Demand())
+        workers = self._settings.workers
+        wishes = {crew.location: crew.wish(now) for crew in self.crews}
+        self._wanted = staffing.share(wishes, workers.least, workers.total)
+        self._show()
+
+    def _show(self) -> None:
+        try:
+            crews.write(self._path, [crew.state() for crew in self.crews], time.time())
+        except OSError as error:
+            log.warning("the workers' state can't be written", extra={"error": error.strerror})
+
+    def _hand_over(self, worker: str) -> None:
+        """Let others take over at once what a dead worker held; without it, they wait for its leases to end."""
+        try:
+            held = self._database.workers.lost(worker)
         except Unavailable as error:
             log.warning("what the worker held waits for its leases", extra={"error": str(error)})
         else:
-            log.info("others take over", extra={"worker": self._worker, "held": held})
-            self._worker = None
-
-
-def _reason(error: Exception) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return " … ".join(lines[:1] + lines[-3:])[:2_000] if lines else type(error).__name__
+            log.info("others take over", extra={"worker": worker, "held": held})
 
 
 def keep(settings: Settings, stop: threading.Event) -> None:
@@ -152,28 +142,23 @@ def keep(settings: Settings, stop: threading.Event) -> None:
     )
     _on_signals(stop)
     raylet = Raylet()
-    names = location_names(settings)
     database = open_database(settings, "runbell-pool")
-    places = [Place(name, number, database) for name in names for number in range(settings.workers.count)]
+    pool = Pool(settings, database)
+    pool.adopt()
     while not stop.is_set():
-        for place in places:
-            place.look_after()
+        pool.look_after()
         if raylet.is_gone():
-            _end_with_ray(places)
-        stop.wait(0.1)
-    drains = [reference for place in places if (reference := place.drain()) is not None]
-    ray.wait(drains, num_returns=len(drains), timeout=DRAIN_S + 8) if drains else None
-    for place in places:
-        place.kill()
+            _end_with_ray(pool)
+        stop.wait(LOOK_S)
+    pool.end()
     database.close()
     ray.shutdown()
 
 
-def _end_with_ray(places: list[Place]) -> None:
+def _end_with_ray(pool: Pool) -> None:
     """End at once, to be started again and to meet the Ray that is there then."""
     log.error("Ray is gone, and its workers with it; this process ends to find the next one")
-    for place in places:
-        place.lose()
+    pool.lose_all()
     os._exit(1)  # Ray's own farewell waits for the dead
 
 

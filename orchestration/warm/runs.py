@@ -22,6 +22,7 @@ from orchestration.warm.internals import FINISHED_STATUSES
 from orchestration.warm.interrupt import Interrupt, Reason
 from orchestration.warm.location import Location
 from orchestration.warm.parking import Waits
+from orchestration.warm.sources import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Runtime:
     location: Location
     worker: str
     version: str
+    code: Loaded | None = None
     live: Live = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ class _Attempt:
     def _tags(self) -> dict[str, str]:
         claim = self._claim
         given = cast("dict[str, str]", (claim.request or {}).get("tags") or {})
-        tags = {"runbell/version": self._runtime.version, **given}
+        tags = {**given, "runbell/version": self._runtime.version}
         if claim.traceparent and (trace_id := trace_id_of(claim.traceparent)):
             tags.setdefault("runbell/trace_id", trace_id)
         return tags
@@ -168,6 +170,8 @@ class _Attempt:
             storage.append(Row("message", run.run_id, began))
             if self._claim.parked is not None:
                 self._runtime.database.inbox.wait(self._claim.message_id, waiting=False)
+        if resume:
+            self._tell_other_version(run)
         self._follower.begin(self._runtime.settings.run_url(run.run_id), resumed=resume)
         try:
             timeout_s = self._runtime.settings.workers.op_timeout_s
@@ -180,6 +184,13 @@ class _Attempt:
             self._follower.close()
         storage.flush(run.run_id)
         return succeeded
+
+    def _tell_other_version(self, run: dg.DagsterRun) -> None:
+        began, now = self._claim.began_version, self._runtime.version
+        if began not in {None, now}:
+            self._instance.report_engine_event(
+                f"Goes on with the code of version {now}: no worker has {began} any more, with which it began.", run
+            )
 
     def _interrupt_if_lost(self) -> None:
         if self._interrupt.reason in {Reason.LOST, Reason.DRAIN}:

@@ -9,37 +9,23 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
-from typing import Protocol
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
 from integrations.errors import LeaseLost, TemporaryError
 from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
+from orchestration.warm.routing import Dispatch
 from orchestration.warm.runs import Runtime, carry_out
+from orchestration.warm.sources import Loaded
+from orchestration.warm.wear import Wear
 
 log = logging.getLogger(__name__)
 
-CORE = "core"
 POLL_S = 2.0
 """How long a missed notification may go unnoticed."""
 BEATS_PER_LEASE = 4
-RECYCLE_S = 60.0
-"""How long the other runs of a worker with a hanging thread may take to end; then other workers go on with them."""
-
-
-class Dispatch(Protocol):
-    """Routes one message: answers it on the spot, or makes its run."""
-
-    words: frozenset[str]
-    """The control commands, which overtake."""
-
-    def __call__(self, claimed: ClaimedMessage) -> RunClaim | None:
-        """Return the run where this worker shall execute it; None where nothing is left to do here."""
-        ...
 
 
 def worker_id(location: str) -> str:
@@ -50,8 +36,11 @@ def worker_id(location: str) -> str:
 class Worker:
     """Claims and executes until it is drained."""
 
-    def __init__(self, runtime: Runtime, dispatch: Dispatch | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, dispatch: Dispatch | None = None, publish: Callable[[], None] | None = None
+    ) -> None:
         self._runtime = runtime
+        self._publish = publish
         self._database = runtime.database
         self._location = runtime.location.name
         self._dispatch = dispatch
@@ -64,16 +53,16 @@ class Worker:
         self._wake = threading.Event()
         self._wake_control = threading.Event()
         self._stopping = threading.Event()
-        self.done = threading.Event()
-        """Set once the worker shall be replaced: a thread of it hangs, and its other runs are done."""
-        self._worn_at: float | None = None
+        self._wear = Wear()
         self._queue_first = False
         self._spare = 0
         self._helpers: list[threading.Thread] = []
         self._listener = Listener(self._database.url, self._channels(), self._heard)
 
     def start(self) -> "Worker":
-        """Begin to work; returns at once."""
+        """Let everybody know the location's commands, and begin to work; returns at once."""
+        if self._publish is not None:
+            self._publish()
         logs.install()
         interrupt.install()
         self._runtime.instance.warm_storage.gather()
@@ -95,6 +84,39 @@ class Worker:
     def busy(self) -> int:
         """Runs under way."""
         return len(self._active)
+
+    @property
+    def done(self) -> threading.Event:
+        """Set once the worker shall end and be replaced."""
+        return self._wear.done
+
+    @property
+    def code(self) -> Loaded | None:
+        """What it has loaded."""
+        return self._runtime.code
+
+    @property
+    def version(self) -> str:
+        """The version of its code."""
+        return self._runtime.version
+
+    @property
+    def state(self) -> str:
+        """Either `ready`, `leaving` (goes on with what it has, and then ends) or `draining`."""
+        if self._stopping.is_set():
+            return "draining"
+        return "ready" if self._wear.fresh else "leaving"
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Pieces of work under way, and how many have ended."""
+        return self._wear.pieces, self._wear.runs
+
+    def leave(self) -> None:
+        """Take nothing new, go on with the runs of this version, and be done with the last of them. Idempotent."""
+        self._wear.leaving = True
+        self._beat()
+        self._wake.set()
 
     def drain(self, *, grace_s: float = 10.0) -> None:
         """Take nothing new, let runs end within the grace, hand the others back, and stop. Idempotent."""
@@ -151,7 +173,7 @@ class Worker:
         """Wait until there may be work and a free thread; claim and hand out as much as fits."""
         self._wake.wait(POLL_S)
         self._wake.clear()
-        while not self._stopping.is_set() and self._worn_at is None:
+        while not self._stopping.is_set() and not self._wear.hung:
             slots = self._spare = self._take_slots()
             try:
                 self._hand_out()
@@ -160,6 +182,7 @@ class Worker:
                 for _ in range(unused):
                     self._free.release()
             if unused == slots:
+                self._wear.idle()
                 return
 
     def _hand_out(self) -> None:
@@ -171,18 +194,29 @@ class Worker:
                 source()
 
     def _hand_out_messages(self) -> None:
+        if not self._wear.fresh:
+            return
         for claimed in self._database.inbox.claim(self._runtime.worker, limit=self._spare, lease_s=self._lease_s):
             self._submit(lambda claimed=claimed: self._route(claimed))
 
     def _hand_out_runs(self) -> None:
         for claim in self._database.runs.claim(
-            self._location, self._runtime.worker, limit=self._spare, lease_s=self._lease_s
+            self._location,
+            self._runtime.worker,
+            limit=self._spare,
+            lease_s=self._lease_s,
+            version=self._runtime.version,
+            leaving=self._wear.leaving,
         ):
             self._submit(lambda claim=claim: claim)
 
     def _submit(self, obtain: Callable[[], RunClaim | None]) -> None:
-        self._pool.submit(self._work, obtain)
+        self._begin(obtain)
         self._spare -= 1
+
+    def _begin(self, obtain: Callable[[], RunClaim | None]) -> None:
+        self._wear.began()
+        self._pool.submit(self._work, obtain)
 
     def _take_slots(self) -> int:
         """Wait for one free thread, and take all that are free."""
@@ -204,6 +238,7 @@ class Worker:
         except Exception:
             log.exception("a piece of work failed; it will be claimed again when its lease ends")
         finally:
+            self._wear.ended()
             self._free.release()
             self._wake.set()
 
@@ -223,12 +258,14 @@ class Worker:
         assert self._dispatch is not None
         self._wake_control.wait(POLL_S)
         self._wake_control.clear()
-        while claimed := self._database.inbox.claim(
-            self._runtime.worker, limit=1, lease_s=self._lease_s, words=self._dispatch.words
+        while self._wear.fresh and (
+            claimed := self._database.inbox.claim(
+                self._runtime.worker, limit=1, lease_s=self._lease_s, words=self._dispatch.words
+            )
         ):
             if (claim := self._dispatch(claimed[0])) is not None:
                 self._free.acquire()
-                self._pool.submit(self._work, lambda claim=claim: claim)
+                self._begin(lambda claim=claim: claim)
 
     def _keep_alive(self) -> None:
         """Extend all leases in one statement, look at cancel requests, and show that the worker lives."""
@@ -242,11 +279,9 @@ class Worker:
 
     def _recycle(self) -> None:
         """Give up hanging threads; then take nothing new, and end once the other runs are done."""
-        now = time.monotonic()
         if self._active.abandon_stuck(self._runtime.settings.workers.stuck_after_s):
-            self._worn_at = self._worn_at or now
-        if self._worn_at is not None and (not self.busy or now - self._worn_at > RECYCLE_S):
-            self.done.set()
+            self._wear.hang()
+        self._wear.look(self.busy)
 
     def _beat(self) -> None:
         self._database.workers.beat(
@@ -256,31 +291,11 @@ class Worker:
             threads=self._threads,
             busy=self.busy,
             version=self._runtime.version,
-            state="draining" if self._stopping.is_set() else "ready",
+            state=self.state,
         )
 
 
-def main() -> None:
-    """Run a worker in this process until a signal ends it."""
-    import signal
-    import sys
-
-    from orchestration.warm.assembly import build_worker
-
-    worker = build_worker(sys.argv[1]).start()
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    while not stop.is_set() and not worker.done.is_set():
-        time.sleep(0.2)
-    worker.drain()
-    if worker.busy or worker.done.is_set():
-        os._exit(0)  # a thread is stuck in C code; its run was handed back or given up
-
-
 if __name__ == "__main__":
+    from orchestration.warm.alone import main
+
     main()

@@ -1,101 +1,78 @@
-"""The pool on a real Ray: workers for every code location, replaced when killed, drained and gone at the end."""
+"""The pool on a real Ray: workers are replaced when they die or are worn, more where work waits, gone at the end."""
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
-from integrations.database import WorkerState
+from tests.pools import Shop, alive, ray, shop
 from tests.serving import RayHead
 from tests.warming import WarmHome, eventually, warm
 
-__all__ = ["warm"]
+__all__ = ["ray", "shop", "warm"]
+pytestmark = pytest.mark.timeout(300)
 
 
-@contextmanager
-def pool(warm: WarmHome, ray: RayHead | None = None) -> Generator[subprocess.Popen[bytes]]:
-    ray = ray or RayHead()
-    try:
-        ray.start()
-        with (warm.folder / "pool.log").open("wb") as log:
-            keeper = subprocess.Popen(
-                [sys.executable, "-m", "orchestration.warm.pool"],
-                env={**ray.environment, **warm.environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield keeper
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(keeper.pid, signal.SIGKILL)
-            keeper.wait(timeout=10)
-    finally:
-        ray.stop()
-
-
-@pytest.mark.timeout(240)
-def test_workers_of_every_location_run_are_replaced_and_go_in_good_order(warm: WarmHome) -> None:
-    _only_jobs(warm)
-    with pool(warm) as keeper:
-        eventually(lambda: _live(warm), "a worker is ready", 90)
-        (first,) = _live(warm)
-        assert warm.ended(warm.request("five")) == "SUCCESS"
+def test_a_killed_worker_is_replaced_its_run_taken_over_at_once_and_all_end_in_good_order(shop: Shop) -> None:
+    with shop.pool(lease_s=600) as keeper:
+        (first,) = shop.live()
+        run_id = shop.begun()
 
         os.kill(first.pid, signal.SIGKILL)
-        eventually(lambda: any(state.pid != first.pid for state in _live(warm)), "the worker is replaced", 60)
-        assert warm.ended(warm.request("five")) == "SUCCESS"
-        second = next(state for state in _live(warm) if state.pid != first.pid)
+
+        assert shop.let_go(run_id).startswith("one one")
+        (second,) = shop.live()
+        assert second.pid != first.pid
 
         keeper.send_signal(signal.SIGTERM)
-        assert keeper.wait(timeout=40) == 0
-        eventually(lambda: not Path(f"/proc/{second.pid}").exists(), "the worker has ended", 10)
-        assert second.id not in {state.id for state in _live(warm)}
-    assert '"worker is ready"' in (warm.folder / "logs" / "worker-jobs-0.log").read_text()
+        assert keeper.wait(timeout=60) == 0
+        eventually(lambda: not alive(second.pid), "the worker has ended", 10)
+        assert shop.warm.database.workers.live() == []
+    assert '"worker is ready"' in (shop.warm.folder / "logs" / "worker-shop-0.log").read_text()
 
 
-@pytest.mark.timeout(240)
-def test_what_a_killed_worker_held_is_taken_over_before_its_lease_ends(warm: WarmHome) -> None:
-    _only_jobs(warm)
-    warm.environment["RUNBELL_WORKERS__LEASE_S"] = "600"
-    with pool(warm) as keeper:
-        eventually(lambda: _live(warm), "a worker is ready", 90)
-        (first,) = _live(warm)
-        run_id = warm.request("waiting")
-        eventually((warm.folder / f"{run_id}.started").exists, "the op waits")
+def test_a_worker_that_has_done_its_share_is_replaced_without_interrupting_a_run(shop: Shop) -> None:
+    with shop.pool(recycle_runs=2):
+        (first,) = shop.live()
+        running = shop.begun()
+        assert [shop.quick().endswith(str(first.pid)) for _ in range(2)] == [True, True]
 
-        os.kill(first.pid, signal.SIGKILL)
-        (warm.folder / f"{run_id}.go").touch()
+        eventually(lambda: shop.live("leaving"), "a fresh worker takes over", 90)
+        assert not shop.quick().endswith(str(first.pid))
+        assert alive(first.pid)
 
-        assert warm.ended(run_id, within_s=90) == "SUCCESS"
-        assert first.id not in {state.id for state in _live(warm)}
-        keeper.send_signal(signal.SIGTERM)
-        assert keeper.wait(timeout=40) == 0
+        assert shop.let_go(running) == f"one one {first.pid}"
+        eventually(lambda: not alive(first.pid), "the worn worker has ended", 60)
 
 
-@pytest.mark.timeout(240)
+def test_workers_come_where_runs_wait_answer_while_all_threads_are_busy_and_go_again(shop: Shop) -> None:
+    with shop.pool(min=1, max=2, threads=2, grow_after_s=0.5, shrink_after_s=2):
+        begun = [shop.begun() for _ in range(2)]
+        waiting = [shop.warm.request("slow", location="shop") for _ in range(4)]
+        (first,) = shop.live()
+
+        # A saturated worker answers, or the pool would know neither that it is busy nor that it lives.
+        eventually(lambda: shop.shown().get("busy") == 2, "the worker tells that it is busy", 30)
+        eventually(lambda: len(shop.live()) == 2, "another worker comes", 90)
+        eventually(lambda: shop.shown().get("busy") == 4, "all threads are busy")
+        assert shop.shown()["waiting"] == 2
+        assert shop.shown()["threads"] == 4
+        assert [shop.warm.queue_state(run_id) for run_id in waiting].count("queued") == 2
+
+        said = [shop.let_go(run_id) for run_id in [*begun, *waiting]]
+        assert len({text.split()[2] for text in said}) == 2
+        eventually(lambda: len(shop.live()) == 1, "one worker goes again", 60)
+        assert first.id
+
+
 def test_a_pool_whose_ray_was_killed_ends_to_meet_the_next_one(warm: WarmHome) -> None:
-    _only_jobs(warm)
-    ray = RayHead()
-    with pool(warm, ray) as keeper:
-        eventually(lambda: "worker starts" in (warm.folder / "pool.log").read_text(), "the pool is at work", 90)
-        for process in reversed(ray.processes()):
-            process.kill()
+    head = RayHead()
+    try:
+        head.start()
+        with Shop(warm, head).pool() as keeper:
+            for process in reversed(head.processes()):
+                process.kill()
 
-        assert keeper.wait(timeout=60) != 0
-
-
-def _live(warm: WarmHome) -> list[WorkerState]:
-    return warm.database.workers.live()
-
-
-def _only_jobs(warm: WarmHome) -> None:
-    workspace = warm.folder / "workspace.yaml"
-    text = workspace.read_text()
-    workspace.write_text(text[: text.index("- python_file", text.index("- python_file") + 1)])
+            assert keeper.wait(timeout=60) != 0
+    finally:
+        head.stop()
