@@ -31,6 +31,9 @@ class Gateway(Section):
     public_url: str | None = Field(
         default=None, description="Where browsers reach the gateway; default: host and port."
     )
+    callback_secret: str | None = Field(
+        default=None, description="A secret reference, whsec_…; default: made in RUNBELL_HOME/callback_secret."
+    )
     max_body_bytes: int = 1_048_576
     requests_per_minute: int = Field(default=600, description="Per token or source; 429 beyond.")
     pending_per_conversation: int = Field(default=100, description="Messages that may wait in one conversation.")

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from integrations.database.callbacks import tell
 from integrations.database.engine import Store, notify
 from integrations.database.questions import close_question, put_question
 from integrations.database.receiving import store
@@ -122,6 +123,7 @@ class Inbox(Store):
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             close_question(connection, message.address, principal_id)
             record_utterance(connection, claimed, principal_id, run_id)
+            tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "running")
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
     def settle(
@@ -179,9 +181,14 @@ class Inbox(Store):
         """Mark that the message's run is parked (its conversation goes on), or that it runs again."""
         before, after = ("running", "waiting") if waiting else ("waiting", "running")
         with self._transaction() as connection:
-            connection.execute(
-                sa.update(inbox).where(inbox.c.id == message_id, inbox.c.state == before).values(state=after)
-            )
+            row = connection.execute(
+                sa.update(inbox)
+                .where(inbox.c.id == message_id, inbox.c.state == before)
+                .values(state=after)
+                .returning(*ASKED)
+            ).first()
+            if row is not None:
+                tell(connection, row.callback_url, message_id, row.tenant, after)
             notify(connection, "runbell_inbox")
 
     def stamp(self, message_id: str, stage: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from integrations.database.callbacks import tell
 from integrations.database.catalogue import close_proposal
 from integrations.database.conversation import append_entry, touch_conversation
 from integrations.database.engine import in_turn, notify
@@ -65,12 +66,14 @@ class Asked:
     address: Address
     ref: str | None
     account: str
+    callback_url: str | None = None
 
     @classmethod
     def of(cls, claimed: ClaimedMessage) -> "Asked":
         """Return what a claimed message asked."""
         message = claimed.message
-        return cls(claimed.message_id, message.address, message.ref or message.subject, message.account)
+        ref = message.ref or message.subject
+        return cls(claimed.message_id, message.address, ref, message.account, message.callback_url)
 
 
 ASKED = (
@@ -80,6 +83,7 @@ ASKED = (
     inbox.c.conversation,
     inbox.c.account,
     sa.func.coalesce(inbox.c.body["ref"].astext, inbox.c.body["subject"].astext).label("ref"),
+    inbox.c.body["callback_url"].astext.label("callback_url"),
 )
 """The columns of `asked`."""
 
@@ -87,7 +91,7 @@ ASKED = (
 def asked(row: Any) -> Asked:
     """Return what a row of the inbox asked."""
     address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-    return Asked(row.id, address, row.ref, row.account)
+    return Asked(row.id, address, row.ref, row.account, row.callback_url)
 
 
 def write_answer(
@@ -114,6 +118,7 @@ def write_answer(
             }
         )
         last = enqueue(connection, whole, f"{message_id}:{part}") or last
+    tell(connection, question.callback_url, message_id, address.tenant, status.value, run_id=run_id, replies=replies)
     settled = {
         "message_id": message_id,
         "tenant": address.tenant,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from integrations.database import MessageView, QueuedRun, StoredCommand
 from integrations.errors import InvalidInput, LeaseLost, NotFound, Unavailable
+from integrations.gateway.callbacks import check_address
 from integrations.gateway.callers import Authenticated, Caller
 from integrations.gateway.messages import Preferred, settled, visible, wait_seconds
 from integrations.gateway.schema import (
@@ -52,9 +53,7 @@ async def start(
     message's reply.
     """
     if body.callback_url is not None:
-        raise InvalidInput(
-            "Callbacks are not supported yet: leave it out and ask GET /v1/runs/{id}.", field="callback_url"
-        )
+        await asyncio.to_thread(check_address, body.callback_url, services.settings)
     name = await _check(services, body)
     event_id = body.event_id or str(uuid.uuid4())
     accepted = await services.intake.receive(
@@ -66,6 +65,7 @@ async def start(
             account_name=caller.principal.name,
             command=name,
             args=body.args,
+            callback_url=body.callback_url,
             traceparent=request.state.traceparent,
         )
     )

@@ -85,7 +85,12 @@ class NewRun(Request):
     command: Name = Field(description="A name from /v1/commands.")
     args: Args = Field(default_factory=dict[str, object])
     event_id: Name | None = Field(None, description="Repeat it with a repeated request: the run is made once.")
-    callback_url: str | None = Field(None, max_length=2000, description="Not supported yet: leave it out.")
+    callback_url: str | None = Field(
+        None,
+        max_length=2000,
+        description="Where each change of the run's state is posted, as a signed Standard Webhook: run.running, "
+        "run.waiting, run.answered, run.failed, run.dead. Its secret: RUNBELL_HOME/callback_secret.",
+    )
 
 
 class ReplyView(BaseModel):

@@ -13,8 +13,10 @@ from fastapi import Depends, Request
 from integrations.channels import Channel, discover
 from integrations.channels.pace import Paces
 from integrations.database import Database
+from integrations.database.callbacks import CHANNEL
 from integrations.database.figures import Figures
 from integrations.gateway.arrivals import Arrivals
+from integrations.gateway.callbacks import Callbacks
 from integrations.gateway.growing import Growing
 from integrations.gateway.hub import Hub
 from integrations.gateway.intake import Intake
@@ -74,7 +76,7 @@ def build(settings: Settings, database: Database) -> Services:
     """Build them; raises Misconfigured, above all without a bearer token."""
     limits = Limits(settings.gateway.requests_per_minute)
     intake = Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation)
-    hub, channels = Hub(database), discover(settings)
+    hub, channels = Hub(database), {**discover(settings), CHANNEL: Callbacks(settings)}
     gateway, paces = f"gateway-{socket.gethostname()}-{os.getpid()}", Paces()
     growing = Growing(database, hub, gateway, paces)
     return Services(

@@ -23,14 +23,19 @@ MAX_OPEN_LINKS = 1000
 
 def create_token(home: Path) -> Path:
     """Make RUNBELL_HOME/token with mode 0600 unless it is there; return its path. Safe in races."""
-    path = home / FILE
+    return create_secret(home, FILE, secrets.token_urlsafe(32))
+
+
+def create_secret(home: Path, name: str, value: str) -> Path:
+    """Keep a value in a file of mode 0600 unless the file is there; return its path. Safe in races."""
+    path = home / name
     home.mkdir(parents=True, exist_ok=True)
-    draft = home / f".{FILE}.{secrets.token_hex(8)}"
+    draft = home / f".{name}.{secrets.token_hex(8)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+        file.write(value + "\n")
     try:
-        # A link appears whole or not at all, and never replaces a token that people already use.
+        # A link appears whole or not at all, and never replaces a secret that people already use.
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
