@@ -123,6 +123,10 @@ class Discord(Section):
     bot_token: str | None = None
     application_id: str | None = None
     public_key: str | None = None
+    message_content: bool = Field(
+        default=False,
+        description="Read replies that mention nobody as well; wants the privileged Message Content Intent.",
+    )
     api_url: str = "https://discord.com/api/v10"
 
 

@@ -52,7 +52,9 @@ class Rig:
             if not claimed:
                 self.wake.clear()
                 try:
-                    await asyncio.wait_for(self.wake.wait(), 0.2)
+                    # Not `wait_for`: before Python 3.12 it may swallow a cancellation.
+                    async with asyncio.timeout(0.2):
+                        await self.wake.wait()
                 except TimeoutError:
                     continue
 

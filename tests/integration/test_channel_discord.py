@@ -203,13 +203,6 @@ async def test_a_blank_setting_keeps_the_channel_shut(name: str, tmp_path: Path)
         list(connect(Settings(home=tmp_path, channels=Channels(discord=section))))
 
 
-async def test_the_mode_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
-    section = SimulatedDiscord().settings().model_copy(update={"mode": "gateway"})
-
-    with pytest.raises(Misconfigured, match="not there yet"):
-        list(connect(Settings(home=tmp_path, channels=Channels(discord=section))))
-
-
 @pytest.mark.parametrize(
     ("changed", "text"),
     [

@@ -1,8 +1,8 @@
-"""Discord: interactions that it posts to us (`mode = "http"`).
+"""Discord: one connection to its gateway (`mode = "gateway"`), or interactions that it posts to us (`"http"`).
 
-`verify.py` proves who sent something, `inbound.py` and `shapes.py` translate, `api.py` calls, `channel.py` joins them,
-`check.py` asks Discord whether all is set up. Ordinary messages arrive over the gateway connection only, which is not
-there yet: `inbound.message` and `Discord.said` read them already.
+`gateway.py` holds the connection, `verify.py` proves what is posted, `inbound.py`, `interactions.py` and `shapes.py`
+translate, `api.py` calls, `channel.py` joins them, `check.py` asks Discord whether all is set up. Ordinary messages
+arrive over the gateway only.
 """
 
 from collections.abc import Iterable

@@ -6,12 +6,13 @@ so a wrong token is asked about once a minute at most (discord.com/developers/do
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from integrations.channels import http
+from integrations.channels.members import rows
 from integrations.errors import Misconfigured, RateLimited, Rejected
 
 AGENT = "DiscordBot (https://github.com/runbell, 0.1)"
@@ -26,10 +27,19 @@ class Api:
 
     def __init__(self, base: str, token: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self.base = base.rstrip("/")
-        self._token = token
+        self.token = token
         self._now = now
         self._http = http.client()
         self._refused_until = 0.0
+
+    def __repr__(self) -> str:
+        return "Api(…)"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where a simulated Discord may lie besides the real hosts: with its API, on this machine."""
+        own = httpx.URL(self.base)
+        return (f"{own.scheme}://{own.netloc.decode()}",) if own.host in ("127.0.0.1", "localhost") else ()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -51,12 +61,22 @@ class Api:
         if files:
             parts = {f"files[{index}]": file for index, file in enumerate(files)}
             request = {"data": {"payload_json": json.dumps(body)}, "files": parts}
-        headers = {"Authorization": f"Bot {self._token}", "User-Agent": AGENT}
+        headers = {"Authorization": f"Bot {self.token}", "User-Agent": AGENT}
         response = await http.call(
             self._http, method, self.base + path, repeatable=repeatable, headers=headers, **request
         )
         self._check(response)
         return http.json_of(response)
+
+    async def rows(self, path: str) -> list[Mapping[str, Any]]:
+        """Ask for something that comes as a list of objects."""
+        headers = {"Authorization": f"Bot {self.token}", "User-Agent": AGENT}
+        response = await http.call(self._http, "GET", self.base + path, repeatable=True, headers=headers)
+        self._check(response)
+        try:
+            return list(rows(response.json()))
+        except ValueError:
+            return []
 
     async def download(self, url: str) -> bytes:
         """Return a file of Discord's; Rejected for any other host, and above 20 MiB."""

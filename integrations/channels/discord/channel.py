@@ -1,46 +1,45 @@
-"""Discord's channel: interactions in over HTTP or the connection, messages and edits out over REST.
+"""Discord's channel: messages in over the gateway, interactions over it or HTTP, messages and edits out over REST.
 
-An interaction must be answered within three seconds and its token lives for fifteen minutes: a command is deferred
-("thinking…"), and its first answer takes that place while the token lives; else it is an ordinary message.
+The answer to a command takes the place of its "thinking…" (`interactions.py`) while that lives; else, and for every
+other message, it is an ordinary one.
 """
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from pydantic import ValidationError
 
-from integrations.channels import Answer, Call, Capabilities, Hook, Rate, Receive
+from integrations.channels import Answer, Call, Capabilities, Hook, Link, Rate, Receive
 from integrations.channels.buttons import Buttons
-from integrations.channels.discord import inbound, shapes
+from integrations.channels.discord import gateway, inbound, shapes
 from integrations.channels.discord.api import Api, File
+from integrations.channels.discord.interactions import Interactions
 from integrations.channels.discord.verify import DiscordSignature
 from integrations.channels.http import Lost
+from integrations.channels.link import Keeper
 from integrations.errors import (
-    Forbidden,
     InvalidInput,
     Misconfigured,
+    Overloaded,
+    RateLimited,
     Rejected,
     RunbellError,
-    TemporaryError,
     Unavailable,
 )
 from integrations.errors import Unauthorized as NotProven
 from integrations.files import FileStore
-from integrations.messages import Attachment, Delivery, Form, InboundMessage, OutboundMessage, utc_now
+from integrations.messages import Attachment, Delivery, InboundMessage, OutboundMessage, utc_now
 from integrations.security import secrets
 from integrations.security.documents import read_json
 from integrations.settings import Settings
 from integrations.settings_channels import Discord as Section
 
 logger = logging.getLogger(__name__)
-TOKEN_SECONDS = 840.0
-RACE_SECONDS = 5.0
-REMEMBERED = 5000
+PATIENCE_SECONDS = 10.0
 FETCH_SECONDS = 20.0
 CAPABILITIES = Capabilities(
     markdown=True,
@@ -58,7 +57,16 @@ CAPABILITIES = Capabilities(
     edit_interval_s=1.2,
     rates=(Rate(5, 5.0), Rate(50, 1.0, "app")),
     idempotent=True,
+    push="gateway",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What the gateway connection needs."""
+
+    session: gateway.Session
+    intents: int
 
 
 class Discord:
@@ -78,7 +86,7 @@ class Discord:
         files: FileStore,
         *,
         tenant: str = "default",
-        now: Callable[[], datetime] = utc_now,
+        push: Push | None = None,
     ) -> None:
         self._proof = proof
         self._api = api
@@ -86,25 +94,33 @@ class Discord:
         self._buttons = buttons
         self._files = files
         self._tenant = tenant
-        self._now = now
-        self._deferred: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._push = push
+        self._now = utc_now
+        self._interactions = Interactions(buttons, tenant, utc_now)
+        self._keeper = Keeper(self.name, silence_s=gateway.SILENCE_SECONDS)
 
     @classmethod
     def of(cls, settings: Settings, section: Section) -> "Discord":
         """Build it; raises Misconfigured where something is blank."""
-        if section.mode != "http":
-            raise Misconfigured('channels.discord: the connection is not there yet; write mode = "http".')
         if not (section.application_id or "").strip():
             raise Misconfigured("channels.discord needs application_id, from the application's General page.")
         token = secrets.resolve(section.bot_token, name="channels.discord.bot_token").get_secret_value()
-        key = secrets.resolve(section.public_key, name="channels.discord.public_key").get_secret_value()
+        proof = push = None
+        if section.mode == "http" or section.public_key is not None:
+            key = secrets.resolve(section.public_key, name="channels.discord.public_key").get_secret_value()
+            proof = DiscordSignature([key])
+        if section.mode == "gateway":
+            contents = gateway.MESSAGE_CONTENT if section.message_content else 0
+            session = gateway.Session(settings.state / "discord-session.json")
+            push = Push(session, gateway.GUILD_MESSAGES | gateway.DIRECT_MESSAGES | contents)
         return cls(
-            DiscordSignature([key]),
+            proof,
             Api(section.api_url, token),
             str(section.application_id).strip(),
             Buttons.of(settings),
             FileStore(settings.state / "files"),
             tenant=settings.tenant,
+            push=push,
         )
 
     @property
@@ -112,8 +128,24 @@ class Discord:
         """The interactions endpoint."""
         return (Hook("/interactions", "Receive Discord's signed interactions"),) if self._proof else ()
 
+    @property
+    def link(self) -> Link:
+        """How the gateway connection is; always up where Discord calls us."""
+        return self._keeper.link if self._push else Link("up", self._keeper.link.since, "HTTP interactions")
+
     async def listen(self, receive: Receive) -> None:
-        """Return at once: Discord calls us."""
+        """Hold the gateway connection for ever, if there is one."""
+        push = self._push
+        if push is None:
+            return
+
+        async def handle(kind: str, data: inbound.Json) -> None:
+            await self.hear(kind, data, receive)
+
+        try:
+            await self._keeper.run(lambda alive: gateway.converse(self._api, push.session, push.intents, handle, alive))
+        finally:
+            push.session.release()
 
     async def aclose(self) -> None:
         """Close the connections to Discord."""
@@ -127,79 +159,27 @@ class Discord:
         data = read_json(call.body)
         if data.get("type") == inbound.PING:
             return Answer(200, {"type": 1})
-        return Answer(200, await self.interact(data, receive, call.headers.get("traceparent")))
-
-    async def interact(self, data: inbound.Json, receive: Receive, traceparent: str | None = None) -> dict[str, Any]:
-        """Store what an interaction says and return its answer; a refusal is whispered to the person."""
-        if data.get("type") == inbound.AUTOCOMPLETE:
-            return {"type": 8, "data": {"choices": []}}
-        try:
-            return await self._interact(data, receive, traceparent)
-        except (KeyError, TypeError, ValidationError) as error:
-            logger.warning("an interaction was ignored", extra={"channel": self.name, "error": type(error).__name__})
-            return shapes.whisper("This could not be read.")
-        except (NotProven, Forbidden, InvalidInput, TemporaryError) as error:
-            return shapes.whisper(str(error))
-
-    async def _interact(self, data: inbound.Json, receive: Receive, traceparent: str | None) -> dict[str, Any]:
-        if data["type"] == inbound.COMMAND:
-            message = inbound.command(data, self._tenant, self._now())
-            accepted = await receive(message.model_copy(update={"traceparent": traceparent}))
-            if not accepted.duplicate:
-                self._defer(message.event_id, str(data["token"]))
-            return {"type": 5}
-        custom = str(data["data"]["custom_id"])
-        if data["type"] == inbound.COMPONENT and custom.startswith(shapes.ASK):
-            form, token = self._form(custom, data)
-            return shapes.modal(form, token)
-        if data["type"] == inbound.COMPONENT and custom.startswith(shapes.PRESS):
-            await receive(self._said(data, traceparent, kind="action", text=self._opened(custom, data)))
-            return {"type": 6}
-        if data["type"] == inbound.MODAL and custom.startswith(shapes.FORM):
-            form, _ = self._form(custom, data)
-            args = {**form.args, **{name: value for name, value in inbound.inputs(data).items() if value}}
-            await receive(self._said(data, traceparent, kind="form", command=form.command, args=args))
-            return {"type": 6}
-        return shapes.whisper("This is not known here.")
-
-    def _said(self, data: inbound.Json, traceparent: str | None, **more: object) -> InboundMessage:
-        common = inbound.said(data, inbound.person(data), self._tenant, self._now())
-        subject = (data.get("message") or {}).get("id")
-        return InboundMessage.model_validate(
-            {**common, "traceparent": traceparent, "subject": str(subject) if subject else None, **more}
-        )
-
-    def _opened(self, custom: str, data: inbound.Json) -> str:
-        account = str(inbound.person(data)["id"])
-        return self._buttons.open(custom[2:], inbound.address(data, self._tenant), account)
-
-    def _form(self, custom: str, data: inbound.Json) -> tuple[Form, str]:
-        return Form.model_validate_json(self._opened(custom, data)), custom[2:]
-
-    def _defer(self, interaction_id: str, token: str) -> None:
-        self._deferred[interaction_id] = (token, self._now().timestamp() + TOKEN_SECONDS)
-        while len(self._deferred) > REMEMBERED:
-            self._deferred.popitem(last=False)
+        return Answer(200, await self._interactions.take(data, receive, call.headers.get("traceparent")))
 
     async def send(self, message: OutboundMessage) -> Delivery:
         """Answer a deferred command in its place, or send a message; the nonce lets Discord find a repetition."""
         body = self._body(message)
         files = [await self._load(file) for file in message.attachments]
-        token, ends_at = self._deferred.get(message.in_reply_to or "", ("", 0.0))
-        if token and ends_at > self._now().timestamp():
+        command = message.in_reply_to
+        if token := self._interactions.token(command):
             path = f"/webhooks/{self._application_id}/{token}/messages/@original"
             try:
                 answer = await self._api.call("PATCH", path, body, repeatable=True, files=files)
             except Rejected as error:
-                if ends_at - self._now().timestamp() > TOKEN_SECONDS - RACE_SECONDS:
+                if self._interactions.fresh(command):
                     # We were quicker than our own "thinking…".
                     raise Unavailable(str(error), after=0.5) from error
                 logger.info("the place of a deferred answer is gone", extra={"channel": self.name})
             else:
-                self._deferred.pop(message.in_reply_to or "", None)
+                self._interactions.answered(command)
                 return Delivery(state="sent", platform_id=_id(answer))
-        elif message.in_reply_to and not token:
-            body["message_reference"] = {"message_id": message.in_reply_to, "fail_if_not_exists": False}
+        elif command and not self._interactions.known(command):
+            body["message_reference"] = {"message_id": command, "fail_if_not_exists": False}
         return await self._create(message, {**body, **shapes.nonce(message)}, files)
 
     async def _create(self, message: OutboundMessage, body: dict[str, Any], files: list[File]) -> Delivery:
@@ -220,6 +200,42 @@ class Discord:
         files = [await self._load(file) for file in message.attachments]
         await self._api.call("PATCH", path, self._body(message), repeatable=True, files=files)
         return Delivery(state="sent", platform_id=platform_id)
+
+    async def hear(self, kind: str, data: inbound.Json, receive: Receive) -> None:
+        """Store what an event of the gateway says, and answer interactions; TemporaryError brings it again."""
+        try:
+            if kind == "INTERACTION_CREATE":
+                await self._answer(data, receive)
+            elif kind in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
+                message = await self.said(data, self._push.session.bot_id if self._push else "")
+                if message is not None:
+                    await self._patiently(message, receive)
+            elif kind == "MESSAGE_DELETE":
+                await receive(inbound.removed(data, self._tenant, self._now()))
+        except (KeyError, TypeError, ValidationError, InvalidInput) as error:
+            logger.warning("an event was ignored", extra={"channel": self.name, "error": type(error).__name__})
+
+    async def _answer(self, data: inbound.Json, receive: Receive) -> None:
+        """Take an interaction and call back, within three seconds of it."""
+        answer = await self._interactions.take(data, receive)
+        path = f"/interactions/{data['id']}/{data['token']}/callback"
+        try:
+            await self._api.call("POST", path, answer, repeatable=False)
+        except (RunbellError, Lost) as error:
+            logger.info("an interaction could not be answered", extra={"channel": self.name, "error": str(error)})
+
+    async def _patiently(self, message: InboundMessage, receive: Receive) -> None:
+        """Receive a message; what is in excess waits its turn for a moment, and then it is left out."""
+        for last in (False, True):
+            try:
+                await receive(message)
+            except (RateLimited, Overloaded) as error:
+                if last:
+                    logger.warning("a message in excess was left out", extra={"channel": self.name})
+                else:
+                    await asyncio.sleep(min(error.after, PATIENCE_SECONDS))
+            else:
+                return
 
     async def said(self, data: inbound.Json, bot_id: str) -> InboundMessage | None:
         """Return what a message of the connection says, its files stored."""

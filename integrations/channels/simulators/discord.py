@@ -1,7 +1,8 @@
-"""Simulated Discord: REST for one bot (messages, edits, files), and people who use commands, buttons and forms.
+"""Simulated Discord: REST for one bot (messages, edits, files), and people who write, use commands, buttons and forms.
 
-Interactions are signed and posted as the real one does, must be answered within three seconds, and are not repeated.
-Refused: wrong tokens, too long contents, too many or doubled buttons. A repeated nonce returns the first message.
+Interactions are signed and posted to `callback`, or come over the gateway (`discord_gateway.py`) where that is blank;
+they must be answered within three seconds, and are not repeated. Refused: wrong tokens, too long contents, too many or
+doubled buttons. A repeated nonce returns the first message.
 """
 
 import itertools
@@ -15,28 +16,34 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from integrations.channels.simulators.base import Ended, Fault, Simulator
+from integrations.channels.simulators.base import Ended, Fault
+from integrations.channels.simulators.discord_gateway import Gateway
 from integrations.settings_channels import Discord
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 3.0
 
 
-class SimulatedDiscord(Simulator):
+class SimulatedDiscord(Gateway):
     """One application, its bot, and one server with channels made up as they are named."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.application_id, self.token = "845027738276462632", "b0t-t0ken"
+        self.application_id = "845027738276462632"
+        self.endpoint = ""
+        self.servers = [{"id": "77", "name": "Works", "permissions": str(0x7FFFFFFFFFFFF)}]
         self.messages: dict[str, Json] = {}
         self.answers: list[Json] = []
         self.thinking: dict[str, str | None] = {}
+        self.waiting: dict[str, tuple[float, str]] = {}
         self._key = Ed25519PrivateKey.generate()
         self._numbers = itertools.count(1_000_000_000_000_000_000)
         self._nonces: dict[str, str] = {}
 
-    def settings(self) -> Discord:
+    def settings(self, mode: str = "http") -> Discord:
         """Return the section that connects to this application."""
+        if mode == "gateway":
+            return Discord(bot_token=self.token, application_id=self.application_id, api_url=f"{self.url}/api/v10")
         public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
         return Discord(
             mode="http",
@@ -49,7 +56,10 @@ class SimulatedDiscord(Simulator):
     def routes(self) -> Iterable[web.RouteDef]:
         """Return the REST API."""
         return [
+            *super().routes(),
             web.get("/api/v10/applications/@me", self._me),
+            web.get("/api/v10/users/@me/guilds", self._guilds),
+            web.post("/api/v10/interactions/{id}/{token}/callback", self._callback),
             web.post("/api/v10/channels/{channel}/messages", self._create),
             web.patch("/api/v10/channels/{channel}/messages/{id}", self._edit),
             web.patch("/api/v10/webhooks/{application}/{token}/messages/@original", self._original),
@@ -94,6 +104,24 @@ class SimulatedDiscord(Simulator):
             wrong = await http.post(callback, content=body, headers=bad)
         return right.json() == {"type": 1} and wrong.status_code == 401
 
+    async def say(self, channel: str, user: str, text: str, **more: object) -> str:
+        """Let a person write; channels that begin with D are direct. Returns the message's id."""
+        message = {
+            "id": self.number(),
+            "channel_id": channel,
+            "author": {"id": user, "username": f"name of {user}"},
+            "content": text,
+            "type": 0,
+            "mentions": [{"id": self.bot_id}] if f"<@{self.bot_id}>" in text else [],
+            **({} if channel.startswith("D") else {"guild_id": "77"}),
+            **more,
+        }
+        # Without the intent, only what is meant for the bot has a content.
+        if not (self.reads_contents or message["mentions"] or channel.startswith("D")):
+            message["content"] = ""
+        await self.switches.deliver(lambda: self.dispatch("MESSAGE_CREATE", message))
+        return str(message["id"])
+
     async def use(self, callback: str, channel: str, user: str, name: str, **options: object) -> None:
         """Let a person use a slash command."""
         data = {"id": "1", "name": name, "options": [{"name": n, "type": 3, "value": v} for n, v in options.items()]}
@@ -115,6 +143,10 @@ class SimulatedDiscord(Simulator):
     async def push(self, callback: str, interaction: Json) -> None:
         """Deliver an interaction as the switches say, once each."""
         body = json.dumps(interaction).encode()
+        if not callback:
+            self.waiting[interaction["token"]] = time.monotonic() + DEADLINE_SECONDS, interaction["channel_id"]
+            await self.switches.deliver(lambda: self.dispatch("INTERACTION_CREATE", interaction))
+            return
 
         async def once() -> None:
             async with httpx.AsyncClient(timeout=DEADLINE_SECONDS, trust_env=False) as http:
@@ -131,7 +163,28 @@ class SimulatedDiscord(Simulator):
         await self.meet(request, "me", {})
         self._authorize(request)
         key = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
-        return web.json_response({"id": self.application_id, "verify_key": key})
+        flags = 1 << 19 if self.contents_allowed else 0
+        known = {"id": self.application_id, "verify_key": key, "interactions_endpoint_url": self.endpoint or None}
+        return web.json_response({**known, "flags": flags})
+
+    async def _guilds(self, request: web.Request) -> web.StreamResponse:
+        await self.meet(request, "guilds", {})
+        self._authorize(request)
+        return web.json_response(self.servers)
+
+    async def _callback(self, request: web.Request) -> web.StreamResponse:
+        """Take the answer to an interaction of the gateway: once, and in time."""
+        answer = cast("Json", await request.json())
+        await self.meet(request, "callback", answer)
+        until, channel = self.waiting.get(request.match_info["token"], (0.0, ""))
+        if until < time.monotonic():
+            raise Ended(_refusal(404, 10062, "Unknown interaction"))
+        if request.match_info["token"] in self.thinking:
+            raise Ended(_refusal(400, 40060, "Interaction has already been acknowledged."))
+        self.answers.append(answer)
+        self.thinking[request.match_info["token"]] = channel if answer.get("type") == 5 else None
+        self.changed()
+        return web.Response(status=204)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         body, files = await _read(request)

@@ -1,0 +1,73 @@
+"""Work of one connection: in order within a lane, side by side between lanes, bounded; and what a session remembers."""
+
+import asyncio
+
+from integrations.channels.discord.session import Session
+from integrations.channels.lanes import Lanes
+
+
+async def test_a_lane_keeps_its_order_and_holds_nobody_else_up() -> None:
+    done: list[str] = []
+    gate = asyncio.Event()
+    lanes = Lanes(lambda error: None)
+
+    async def slow() -> None:
+        await gate.wait()
+        done.append("slow")
+
+    async def quick(name: str) -> None:
+        done.append(name)
+        if name == "other":
+            gate.set()
+
+    await lanes.put("a", slow)
+    await lanes.put("a", lambda: quick("after slow"))
+    await lanes.put("b", lambda: quick("other"))
+    await lanes.end()
+
+    assert done == ["other", "slow", "after slow"]
+
+
+async def test_only_so_much_is_at_work() -> None:
+    gate = asyncio.Event()
+    lanes = Lanes(lambda error: None, limit=2)
+    for _ in range(2):
+        await lanes.put("", gate.wait)
+    third = asyncio.create_task(lanes.put("", gate.wait))
+    await asyncio.sleep(0)
+
+    assert not third.done()
+    gate.set()
+    await third
+    await lanes.end()
+
+
+async def test_what_fails_is_told_and_its_lane_goes_on() -> None:
+    told: list[BaseException] = []
+    done: list[str] = []
+    lanes = Lanes(told.append)
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def go_on() -> None:
+        done.append("on")
+
+    await lanes.put("a", fail)
+    await lanes.put("a", go_on)
+    await lanes.end()
+
+    assert [str(error) for error in told] == ["no"]
+    assert done == ["on"]
+
+
+def test_a_session_resumes_after_the_last_event_before_which_all_are_stored() -> None:
+    session = Session()
+    for number in (1, 2, 3, 4):
+        session.hear(number)
+    for number in (1, 2, 4):
+        session.stored(number)
+
+    assert session.stored_up_to() == 2
+    assert session.resume() == 2
+    assert session.heard == 2
