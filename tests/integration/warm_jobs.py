@@ -386,6 +386,18 @@ def retrying_slowly() -> None:
     told(slowly_flaky(noted(one())))
 
 
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=1, delay=1.2))
+def pauses(context: dg.OpExecutionContext, value: int) -> int:
+    if context.retry_number == 0:
+        raise RuntimeError("not yet")
+    return value
+
+
+@dg.job
+def pausing() -> None:
+    told(pauses(noted(one())))
+
+
 @dg.op(tags={"runbell/timeout_s": "0.5"})
 def too_long(context: dg.OpExecutionContext, value: int) -> int:
     while True:
@@ -454,6 +466,7 @@ defs = dg.Definitions(
         retrying,
         retrying_slowly,
         overrunning,
+        pausing,
         sleeping,
         stuck,
         taking,

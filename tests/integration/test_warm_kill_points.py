@@ -1,0 +1,126 @@
+"""A worker that is killed for real in the middle of a statement: of each that brings a run from one state to the next.
+
+A trigger holds the statement up until the worker is dead; its server side then goes on, as after any lost connection.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from integrations.messages import MessageStatus
+from tests.warming import WarmHome, eventually, warm
+
+__all__ = ["warm"]
+
+LOCK = 4242
+POINTS = {
+    "claim": "update on runbell.run_queue when (old.state = 'queued' and new.state = 'running')",
+    "creation": "insert on public.runs when (true)",
+    "op begins": "insert on public.event_logs when (new.dagster_event_type = 'STEP_START' and new.step_key = 'noted')",
+    "op ends": "insert on public.event_logs when (new.dagster_event_type = 'STEP_SUCCESS' and new.step_key = 'noted')",
+    "between ops": "insert on public.event_logs when (new.dagster_event_type = 'STEP_UP_FOR_RETRY')",
+    "park": "update on runbell.run_queue when (new.state = 'parked')",
+    "resume": "update on runbell.run_queue when (old.state = 'parked' and new.state = 'running')",
+    "end": "update on public.runs when (new.status = 'SUCCESS')",
+    "reply": "insert on runbell.outbox when (true)",
+    "finish": "update on runbell.run_queue when (new.state = 'finished')",
+}
+
+
+def work(environment: dict[str, str]) -> None:
+    """Be a worker until killed."""
+    os.environ.update(environment)
+    from orchestration.warm.assembly import build_worker
+
+    build_worker("jobs").start().done.wait()
+
+
+@contextmanager
+def worker(warm: WarmHome) -> Iterator[BaseProcess]:
+    """Run a worker as a process; forked from one that has imported everything, it is there at once."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["dagster", "orchestration.warm.assembly"])
+    process = context.Process(target=work, args=(warm.environment,), daemon=True)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join(10)
+        process.close()
+
+
+@contextmanager
+def held_up(warm: WarmHome, point: str) -> Iterator[psycopg.Connection]:
+    """Hold up whoever comes to a point, until the block ends."""
+    what, _, when = point.partition(" ")
+    with warm.database.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "create function hold_up() returns trigger language plpgsql as"
+                f" $$ begin perform pg_advisory_xact_lock({LOCK}); return new; end $$"
+            )
+        )
+        table, _, condition = when.removeprefix("on ").partition(" ")
+        connection.execute(
+            sa.text(
+                f"create trigger hold_up before {what} on {table} for each row {condition} execute function hold_up()"
+            )
+        )
+    with psycopg.connect(warm.database.url, autocommit=True) as holder:
+        holder.execute("select pg_advisory_lock(%s)", [LOCK])
+        yield holder
+
+
+def is_there(holder: psycopg.Connection) -> bool:
+    query = "select 1 from pg_locks where locktype = 'advisory' and objid = %s and not granted"
+    return holder.execute(query, [LOCK]).fetchone() is not None
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_whose_worker_is_killed_at_any_point_ends_as_if_nothing_had_been(warm: WarmHome, point: str) -> None:
+    with held_up(warm, POINTS[point]) as holder, worker(warm) as process:
+        message_id, run_id = warm.message("pausing")
+        eventually(lambda: is_there(holder), f"the worker is at the point: {point}")
+        process.kill()
+        process.join(10)
+    for dead in warm.database.workers.live():
+        warm.database.workers.lost(dead.id)  # as the pool does, instead of waiting for the lease to end
+
+    with warm.worker():
+        view = warm.answered(message_id)
+        assert warm.ended(run_id) == "SUCCESS"
+
+    assert view.status is MessageStatus.ANSWERED
+    assert [reply.text for reply in view.replies] == ["it is 1"]
+    steps = [(kind, step) for kind, step in warm.kinds(run_id) if kind in {"STEP_START", "STEP_SUCCESS"}]
+    assert [step for kind, step in steps if kind == "STEP_SUCCESS"] == ["one", "noted", "pauses", "told"]
+    for op in ("one", "noted", "pauses", "told"):
+        assert ("STEP_START", op) not in steps[steps.index(("STEP_SUCCESS", op)) :]
+    assert [kind for kind, _ in warm.kinds(run_id)].count("PIPELINE_SUCCESS") == 1
+
+
+def test_a_worker_that_hangs_finds_its_run_taken_when_it_wakes(warm: WarmHome) -> None:
+    with worker(warm) as hanging:
+        message_id, run_id = warm.message("waiting")
+        started = warm.folder / f"{run_id}.started"
+        eventually(started.exists, "the op waits")
+        assert hanging.pid is not None
+        os.kill(hanging.pid, signal.SIGSTOP)
+        with warm.worker():
+            eventually(lambda: started.read_text() == "xx", "another worker has the run")
+            (warm.folder / f"{run_id}.go").touch()
+            assert warm.ended(run_id) == "SUCCESS"
+            before = warm.kinds(run_id)
+        os.kill(hanging.pid, signal.SIGCONT)
+        eventually(lambda: [w.busy for w in warm.database.workers.live()] == [0], "it has let go of the run")
+
+    assert warm.kinds(run_id) == before
+    assert [reply.text for reply in warm.answered(message_id).replies] == ["it is 1"]
