@@ -102,8 +102,9 @@ class WarmHome:
         run_id: str | None = None,
         location: str = "jobs",
         tags: dict[str, str] | None = None,
+        **more: object,
     ) -> str:
-        """Queue a run that the worker shall create."""
+        """Queue a run that the worker shall create; `more` of the request."""
         run_id = run_id or str(uuid.uuid4())
         with self.database.engine.begin() as connection:
             connection.execute(
@@ -115,7 +116,7 @@ class WarmHome:
                     "run": run_id,
                     "location": location,
                     "job": job,
-                    "request": _json({"run_config": run_config or {}, "tags": tags or {}}),
+                    "request": _json({"run_config": run_config or {}, "tags": tags or {}, **more}),
                 },
             )
             connection.execute(sa.text("select pg_notify('runbell_runs', :location)"), {"location": location})

@@ -39,12 +39,16 @@ class ClaimedMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be made for a message; `run_config` and `tags` are Dagster's."""
+    """A run to be made for a message; `run_config` and `tags` are Dagster's.
+
+    With `retry_of`, the id of a failed run, it takes that one's config and goes on where it failed.
+    """
 
     location: str
     job: str
     run_config: dict[str, object]
     tags: dict[str, str]
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ def insert_run(  # noqa: PLR0913 - what a row needs
     """Queue a message's run within the caller's transaction; with `worker`, already claimed by it."""
     token = connection.scalar(sa.select(lease_tokens.next_value())) if worker else None
     request: dict[str, object] = {"run_config": run.run_config, "tags": run.tags}
+    if run.retry_of is not None:
+        request["retry_of"] = run.retry_of
     done = connection.execute(
         insert(run_queue)
         .values(

@@ -55,33 +55,21 @@ async def start(
     if body.callback_url is not None:
         await asyncio.to_thread(check_address, body.callback_url, services.settings)
     name = await _check(services, body)
-    event_id = body.event_id or str(uuid.uuid4())
-    accepted = await services.intake.receive(
-        InboundMessage(
-            # Runs wait for each other only within a conversation, so each gets its own.
-            address=Address(channel="rest", conversation=f"run-{event_id}"[:200], tenant=services.settings.tenant),
-            event_id=event_id,
-            account=caller.account,
-            account_name=caller.principal.name,
-            command=name,
-            args=body.args,
-            callback_url=body.callback_url,
-            traceparent=request.state.traceparent,
-        )
+    accepted = await _receive(
+        request,
+        services,
+        caller,
+        command=name,
+        args=body.args,
+        event_id=body.event_id,
+        callback_url=body.callback_url,
     )
-    run_id = run_id_for(accepted.message_id)
-    if (seconds := wait_seconds(prefer)) is not None:
-        view = await _ended(services, accepted.message_id, seconds)
-        response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
-        response.status_code = 200 if view.status.settled else 202
-        return await _state(services, caller, run_id, accepted.message_id)
-    return AcceptedRun(
-        run_id=run_id,
-        run_url=services.settings.run_url(run_id),
-        message_id=accepted.message_id,
-        url=f"/v1/runs/{run_id}",
-        duplicate=accepted.duplicate,
-    )
+    if (seconds := wait_seconds(prefer)) is None:
+        return accepted
+    view = await _ended(services, accepted.message_id, seconds)
+    response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    response.status_code = 200 if view.status.settled else 202
+    return await _state(services, caller, accepted.run_id, accepted.message_id)
 
 
 @router.get("/v1/runs/{run_id}")
@@ -101,6 +89,51 @@ async def cancel(run_id: RunId, services: Wired, caller: Authenticated) -> Cance
     if state.message is None or not await asyncio.to_thread(_end, services, state.message.message_id):
         raise LeaseLost("This run has ended already.")
     return Cancelled(run_id=run_id, state="cancelled")
+
+
+@router.post("/v1/runs/{run_id}/retry", status_code=202)
+async def retry(run_id: RunId, request: Request, services: Wired, caller: Authenticated) -> AcceptedRun:
+    """Go on with a failed run where it failed, under a new id: what has succeeded is not executed again."""
+    state = await _state(services, caller, run_id, None)
+    if state.state != "finished":
+        raise LeaseLost("This run has not ended yet.")
+    if state.message is not None and state.message.status == MessageStatus.ANSWERED:
+        raise LeaseLost("This run has succeeded; there is nothing to retry.")
+    return await _receive(request, services, caller, command="retry", args={"run": run_id})
+
+
+async def _receive(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    *,
+    command: str,
+    args: dict[str, object],
+    event_id: str | None = None,
+    callback_url: str | None = None,
+) -> AcceptedRun:
+    event_id = event_id or str(uuid.uuid4())
+    accepted = await services.intake.receive(
+        InboundMessage(
+            # Runs wait for each other only within a conversation, so each gets its own.
+            address=Address(channel="rest", conversation=f"run-{event_id}"[:200], tenant=services.settings.tenant),
+            event_id=event_id,
+            account=caller.account,
+            account_name=caller.principal.name,
+            command=command,
+            args=args,
+            callback_url=callback_url,
+            traceparent=request.state.traceparent,
+        )
+    )
+    run_id = run_id_for(accepted.message_id)
+    return AcceptedRun(
+        run_id=run_id,
+        run_url=services.settings.run_url(run_id),
+        message_id=accepted.message_id,
+        url=f"/v1/runs/{run_id}",
+        duplicate=accepted.duplicate,
+    )
 
 
 def _end(services: Services, message_id: str) -> bool:

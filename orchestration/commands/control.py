@@ -27,6 +27,9 @@ _MARKS = {
 }
 
 
+_FAILED = _MARKS[MessageStatus.FAILED]
+
+
 class Forgetful(Protocol):
     """The part of memory that `/forget` needs."""
 
@@ -107,6 +110,26 @@ class Controls:
             f"⏹ Cancelling {found.job}: [{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
             f"⏹ 正在取消 {found.job}：[{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
         )
+
+    def failed(self, word: str, asker: Asker) -> QueuedRun | str:
+        """Return the run to retry, by its id or the last that failed, or what to say where there is none."""
+        tenant, me = asker.principal.tenant, asker.principal.id
+        if word:
+            found = self._find(word, asker)
+        else:
+            mine = self._database.runs.latest(tenant=tenant, principal_id=me, limit=100)
+            found = next((run for run in mine if run.job != ASSISTANT and self._mark(run) == _FAILED), None)
+        if isinstance(found, str):
+            return found
+        if found is None:
+            return asker.say("None of your last runs has failed.", "你最近的运行都没有失败。")
+        if found.job == ASSISTANT:
+            return asker.say("That was a conversation: just say it again.", "那是一次对话，请直接再说一遍。")
+        if found.state != "finished":
+            return asker.say("That run has not ended yet; `/cancel` ends it.", "该运行尚未结束，可用 `/取消` 终止。")
+        if found.message_id and self._mark(found) != _FAILED:
+            return asker.say("That run has succeeded; there is nothing to retry.", "该运行已成功，无需重试。")
+        return found
 
     def whoami(self, asker: Asker) -> str:
         """Tell the asker how they are known here."""

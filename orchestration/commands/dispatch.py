@@ -23,7 +23,7 @@ from orchestration.commands.parse import Parsed, parse, parse_structured
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.spec import CommandSpec
-from orchestration.commands.vocabulary import CONTROL_WORDS
+from orchestration.commands.vocabulary import OVERTAKING
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Dispatcher:
     claimed by it; any other is left in the queue for its location's workers.
     """
 
-    words = CONTROL_WORDS
+    words = OVERTAKING
 
     def __init__(
         self,
@@ -79,6 +79,8 @@ class Dispatcher:
             text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
             self._settle(turn, text, failed=turn.message.command is not None)
             return None
+        if spec.name == "retry" and parsed.kind == "control":
+            return self._retry(turn, str(next(iter(parsed.args.values()), "")))
         if parsed.kind == "control":
             self._settle(turn, self._controls.answer(spec.name, parsed.args, turn.asker))
             return None
@@ -165,6 +167,14 @@ class Dispatcher:
     ) -> RunClaim | None:
         run = NewRun(spec.location, spec.job, spec.run_config_for(args), turn.tags(spec.name))
         return self._start(turn, run, proposal)
+
+    def _retry(self, turn: "_Turn", word: str) -> RunClaim | None:
+        """Go on with a failed run under this message's own run id."""
+        found = self._controls.failed(word, turn.asker)
+        if isinstance(found, str):
+            self._settle(turn, found, failed=turn.message.command is not None)
+            return None
+        return self._start(turn, NewRun(found.location, found.job, {}, turn.tags(found.job), retry_of=found.run_id))
 
     def _start(self, turn: "_Turn", run: NewRun, proposal: str | None = None) -> RunClaim | None:
         worker = turn.worker if run.location == self._location else None

@@ -35,6 +35,7 @@ CONTROLS = (
     _control(
         "cancel", ("stop", "取消", "停止"), "Cancel what runs here, or a run by its id", "取消当前或指定的运行", "run"
     ),
+    _control("retry", ("重试",), "Go on with a failed run where it failed", "从失败处重试", "run"),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
     _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),
     _control(
@@ -45,7 +46,10 @@ CONTROLS = (
         "confirm",
     ),
 )
-CONTROL_WORDS = frozenset(word for control in CONTROLS for word in (control.name, *control.aliases))
+OVERTAKING = frozenset(
+    word for control in CONTROLS if control.name != "retry" for word in (control.name, *control.aliases)
+)
+"""The control commands that are answered whatever else goes on; a retry makes a run, which has its turn."""
 
 YES = frozenset(
     {"yes", "y", "ok", "okay", "sure", "yep", "yeah"}

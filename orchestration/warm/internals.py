@@ -45,6 +45,7 @@ from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init, resource_initialization_manager
 from dagster._core.execution.retries import RetryMode
@@ -72,6 +73,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RESUME_RETRY_TAG, ROOT_RUN_ID_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.server import LoadedRepositories
@@ -81,6 +83,9 @@ __all__ = [
     "ASSET_CHECK_EVENTS",
     "ASSET_EVENTS",
     "FINISHED_STATUSES",
+    "PARENT_RUN_ID_TAG",
+    "RESUME_RETRY_TAG",
+    "ROOT_RUN_ID_TAG",
     "ActiveExecution",
     "CapturedLogContext",
     "CapturedLogMetadata",
@@ -114,6 +119,7 @@ __all__ = [
     "InstanceConcurrencyContext",
     "InstanceRef",
     "JobPythonOrigin",
+    "KnownExecutionState",
     "LaunchRunContext",
     "LoadedRepositories",
     "PickledObjectFilesystemIOManager",

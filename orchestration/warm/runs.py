@@ -22,6 +22,7 @@ from orchestration.warm.internals import FINISHED_STATUSES
 from orchestration.warm.interrupt import Interrupt, Reason
 from orchestration.warm.location import Location
 from orchestration.warm.parking import Waits
+from orchestration.warm.retrying import failed_run, prepare_retry
 from orchestration.warm.sources import Loaded
 
 log = logging.getLogger(__name__)
@@ -117,14 +118,20 @@ class _Attempt:
         job = location.job(claim.job)
         definition = job.get_definition()
         tags = {**definition.run_tags, **self._tags()}
-        config = cast("dict[str, object]", claim.request.get("run_config") or {})
-        self._plan = Preparation(job, config, tags, self._instance)
+        parent = failed_run(self._instance, str(of)) if (of := claim.request.get("retry_of")) else None
+        if parent is None:
+            config = cast("dict[str, object]", claim.request.get("run_config") or {})
+            self._plan = Preparation(job, config, tags, self._instance)
+        else:
+            self._plan = prepare_retry(job, parent, tags, self._instance)
         return self._instance.create_run_for_job(
             definition,
             execution_plan=self._plan.plan,
             run_id=claim.run_id,
-            run_config=config,
-            tags=tags,
+            run_config=self._plan.run_config,
+            tags=self._plan.tags,
+            parent_run_id=parent and parent.run_id,
+            root_run_id=parent and (parent.root_run_id or parent.run_id),
             remote_job_origin=location.remote_origin(claim.job),
             job_code_origin=location.code_origin(claim.job),
         )

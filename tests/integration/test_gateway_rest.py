@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from integrations.database import Database, StoredCommand
-from integrations.messages import Address, OutboundMessage, run_id_for
+from integrations.database import Database, NewRun, StoredCommand
+from integrations.messages import Address, MessageStatus, OutboundMessage, run_id_for
 from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
 
 
@@ -156,13 +156,39 @@ def test_a_running_run_is_asked_to_cancel(gateway: Gateway, stores: Database, wo
     assert stores.runs.cancels([run_id]) == {run_id}
 
 
+def test_a_failed_run_is_retried_by_a_message_of_its_own(gateway: Gateway, stores: Database) -> None:
+    stores.commands.replace("core", [command("digest")])
+    run = gateway.client.post("/v1/runs", json={"command": "digest", "args": {"days": 2}}).json()
+    claimed = next(m for m in stores.inbox.claim("w", limit=50) if m.message_id == run["message_id"])
+    claim = stores.inbox.start(claimed, NewRun("core", "digest", {}, {}), principal_id="x", worker="w")
+    assert claim is not None
+
+    early = gateway.client.post(f"{run['url']}/retry")
+    stores.inbox.answer(run["message_id"], [], status=MessageStatus.FAILED, run_id=claim.run_id)
+    stores.runs.finish(claim)
+    retried = gateway.client.post(f"{run['url']}/retry")
+
+    assert (early.status_code, retried.status_code) == (409, 202)
+    assert retried.json()["run_id"] != run["run_id"]
+    stored = next(m.message for m in stores.inbox.claim("w", limit=50) if m.message_id == retried.json()["message_id"])
+    assert (stored.command, stored.args) == ("retry", {"run": run["run_id"]})
+
+
+def test_a_run_that_is_not_there_is_not_retried(gateway: Gateway) -> None:
+    assert gateway.client.post(f"/v1/runs/{uuid.uuid4()}/retry").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
         ({"command": "dijest"}, "command", "digest"),
         ({"command": "digest"}, "args.days", "needs days"),
         ({"command": "digest", "args": {"days": 1, "weeks": 2}}, "args.weeks", "takes days"),
-        ({"command": "digest", "args": {"days": 1}, "callback_url": "http://x"}, "callback_url", "not supported"),
+        (
+            {"command": "digest", "args": {"days": 1}, "callback_url": "http://127.1/"},
+            "callback_url",
+            "can't be called back",
+        ),
     ],
 )
 def test_a_run_that_can_not_be_is_refused_with_what_to_send(

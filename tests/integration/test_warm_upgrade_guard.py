@@ -140,6 +140,17 @@ def test_active_execution_has_the_state_that_a_replay_sets() -> None:
         assert active.is_complete
 
 
+def test_what_is_left_of_a_failed_run_is_derived_from_its_events() -> None:
+    with guarded("KnownExecutionState"), dg.DagsterInstance.local_temp() as instance:
+        failed = _job("failing").execute_in_process(instance=instance, raise_on_error=False)
+        run = instance.get_run_by_id(failed.run_id)
+        assert run is not None
+        steps, known = internals.KnownExecutionState.build_resume_retry_reexecution(instance, run)
+        assert list(steps) == ["broken", "told"]
+        assert known.parent_state is not None
+        assert known.parent_state.run_id == failed.run_id
+
+
 def test_the_hooks_of_the_instance_are_asked() -> None:
     asked: list[str] = []
 

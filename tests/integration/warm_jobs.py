@@ -108,6 +108,19 @@ def failing() -> None:
 
 
 @dg.op
+def mended(value: int) -> int:
+    """Fail until somebody has mended what is wrong."""
+    if not (Path(os.environ["WARM_TEST_FOLDER"]) / "mended").exists():
+        raise ValueError("still broken")
+    return value
+
+
+@dg.job
+def mendable() -> None:
+    told(mended(more(one())))
+
+
+@dg.op
 def refusing(value: int) -> int:
     raise InvalidInput("The start must be larger.")
 
@@ -460,6 +473,7 @@ defs = dg.Definitions(
         five,
         in_processes,
         large,
+        mendable,
         nested,
         optional,
         refused,
