@@ -24,10 +24,10 @@ CHECKS = (
     ("import contracts", (str(BIN / "lint-imports"),)),
     ("types", (str(BIN / "basedpyright"),)),
 )
-# Two processes where tests are small; one where each brings servers of its own onto the same cores.
+# Two processes where tests are small, or mostly wait for their servers; one where all share the whole platform.
 STAGES = (
     ("quick tests", ("-n", "2", "tests/unit", "tests/contract")),
-    ("tests with real servers", ("tests/integration",)),
+    ("tests with real servers", ("-n", "2", "--dist", "loadfile", "tests/integration")),
     ("browser tests", ("tests/browser",)),
     ("whole platform", ("tests/e2e",)),
 )
