@@ -207,6 +207,17 @@ class Workers(Store):
 class Usage(Store):
     """What models were asked and what it took."""
 
+    def of_run(self, run_id: str) -> list[tuple[str, int, int, float]]:
+        """Return a run's calls in order: model, tokens in, tokens out, milliseconds."""
+        query = (
+            sa.select(usage.c.model, usage.c.tokens_in, usage.c.tokens_out, usage.c.total_ms)
+            .where(usage.c.run_id == run_id)
+            .order_by(usage.c.id)
+            .limit(100)
+        )
+        with self._transaction() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
     def record(  # noqa: PLR0913 - a ledger row
         self,
         *,

@@ -9,6 +9,7 @@ from integrations.memory.values import Scope
 from integrations.messages import MessageStatus
 from integrations.settings import Settings
 from orchestration.commands import help as helping
+from orchestration.commands import telling
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
@@ -52,7 +53,14 @@ class Controls:
     def answer(self, name: str, args: Mapping[str, object], asker: Asker) -> str:
         """Return the answer, as Markdown, of the control command called `name`."""
         word = str(next(iter(args.values()), "")).strip()
-        about = {"help": self.help, "cancel": self.cancel, "forget": self.forget, "link": self.link}
+        about = {
+            "help": self.help,
+            "cancel": self.cancel,
+            "forget": self.forget,
+            "link": self.link,
+            "show": self.show,
+            "why": self.why,
+        }
         if name in about:
             return about[name](word, asker)
         return {"status": self.status, "runs": self.runs, "whoami": self.whoami}[name](asker)
@@ -110,6 +118,23 @@ class Controls:
             f"⏹ Cancelling {found.job}: [{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
             f"⏹ 正在取消 {found.job}：[{found.run_id[:8]}]({self._settings.run_url(found.run_id)})",
         )
+
+    def show(self, word: str, asker: Asker) -> str:
+        """Tell what became of a run, the asker's last one without its id."""
+        found = self._meant(word, asker)
+        return found if isinstance(found, str) else telling.show(self._database, self._settings, found, asker)
+
+    def why(self, word: str, asker: Asker) -> str:
+        """Tell where the time of a run went."""
+        found = self._meant(word, asker)
+        return found if isinstance(found, str) else telling.why(self._database, self._settings, found, asker)
+
+    def _meant(self, word: str, asker: Asker) -> QueuedRun | str:
+        if word:
+            return self._find(word, asker)
+        principal = asker.principal
+        last = self._database.runs.latest(tenant=principal.tenant, principal_id=principal.id, limit=1)
+        return last[0] if last else self.runs(asker)
 
     def failed(self, word: str, asker: Asker) -> QueuedRun | str:
         """Return the run to retry, by its id or the last that failed, or what to say where there is none."""

@@ -35,6 +35,8 @@ CONTROLS = (
     _control(
         "cancel", ("stop", "取消", "停止"), "Cancel what runs here, or a run by its id", "取消当前或指定的运行", "run"
     ),
+    _control("show", ("查看",), "What became of a run", "查看一次运行", "run"),
+    _control("why", ("为什么", "耗时"), "Where the time went", "时间花在哪里", "run"),
     _control("retry", ("重试",), "Go on with a failed run where it failed", "从失败处重试", "run"),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
     _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),

@@ -208,6 +208,30 @@ def test_runs_lists_the_last_runs_with_their_pages(database, dispatch):
     assert f"✅ greet [{claim.run_id[:8]}](http://127.0.0.1:3000/runs/{claim.run_id})" in answer
 
 
+def test_show_tells_what_became_of_a_run_and_why_where_its_time_went(database, dispatch):
+    claim = dispatch(claimed(database, "/greet Ada"))
+    finish(database, claim)
+    database.usage.record(tenant="default", model="tiny", tokens_in=12, tokens_out=3, total_ms=7.0, run_id=claim.run_id)
+
+    shown = say(database, dispatch, f"/show {claim.run_id[:8]}")
+    explained = say(database, dispatch, "/why")
+
+    assert f"**greet** [{claim.run_id[:8]}](http://127.0.0.1:3000/runs/{claim.run_id}) · answered" in shown
+    assert "Asked: /greet Ada" in shown
+    assert "Answered: done" in shown
+    assert "- waited for a worker: " in explained
+    assert "- worked until the answer: " in explained
+    assert "the model tiny: 7 ms, 12 tokens read, 3 written" in explained
+    assert "首个词" not in say(database, dispatch, "/为什么")
+
+
+def test_others_runs_are_neither_shown_nor_explained(database, dispatch):
+    theirs = dispatch(claimed(database, "/greet Bob", account="bob", address=Address(channel="web", conversation="c2")))
+
+    assert "You have no run whose id begins" in say(database, dispatch, f"/show {theirs.run_id}")
+    assert "You have started nothing yet" in say(database, dispatch, "/why")
+
+
 def control(database: Database, dispatch: Dispatcher, text: str, **more) -> str:
     """Say a control command while the conversation is busy: it overtakes."""
     more = {"address": HERE, "account": "ada", **more}
