@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 MAX_BODY = 64 * 1024 * 1024
+_HANGS = web.RequestKey("hangs", bool)
 Push = Callable[[], Awaitable[object]]
 
 
@@ -23,7 +24,8 @@ Push = Callable[[], Awaitable[object]]
 class Fault:
     """How a call ends instead of well: an answer, or, without a status, a connection cut.
 
-    `done` means that the network did what was asked before that, so that nobody can tell. `delay_s` comes first.
+    `done` means that the network did what was asked before that, so that nobody can tell; with `hang` it never answers
+    after it. `delay_s` comes first.
     """
 
     status: int | None = None
@@ -31,10 +33,12 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     delay_s: float = 0.0
     done: bool = False
+    hang: bool = False
 
 
 CUT = Fault()
 CUT_AFTERWARDS = Fault(done=True)
+HANG_AFTERWARDS = Fault(done=True, hang=True)
 
 
 class Ended(Exception):
@@ -75,7 +79,7 @@ class Limit:
 
 @dataclass(slots=True)
 class Switches:
-    """How events reach the client: so often again, so many held back and then reversed, late, or lost.
+    """How events reach the client: so often again at once, so many held back and then reversed, late, or lost.
 
     `drop` counts down; whether what was lost comes again is up to the network's own redelivery.
     """
@@ -101,8 +105,7 @@ class Switches:
         else:
             due = [push]
         for one in due:
-            for _ in range(self.duplicate + 1):
-                await one()
+            await asyncio.gather(*(one() for _ in range(self.duplicate + 1)))
 
 
 class Simulator:
@@ -169,6 +172,9 @@ class Simulator:
                 raise Ended(self.limited(wait))
             return None
         await asyncio.sleep(fault.delay_s)
+        if fault.hang:
+            request[_HANGS] = True
+            return None
         if fault.done:
             return fault
         raise Ended(self.faulty(request, fault))
@@ -237,9 +243,12 @@ class Simulator:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request)
+            response = await handler(request)
         except Ended as ended:
             return ended.response
+        if request.get(_HANGS):
+            await self.until(lambda: request.transport is None or request.transport.is_closing(), seconds=600)
+        return response
 
 
 async def texts(socket: web.WebSocketResponse) -> AsyncIterator[str]:

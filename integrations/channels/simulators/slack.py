@@ -4,6 +4,8 @@ It keeps what was posted (`messages`), refuses bad tokens, unknown channels and 
 are too long, and delivers an event again when it is not acknowledged: three times, like Slack, only sooner.
 """
 
+import asyncio
+import contextlib
 import hmac
 import itertools
 import json
@@ -123,7 +125,7 @@ class SimulatedSlack(Simulator):
 
     async def _push(self, kind: str, payload: Json, envelope: str) -> None:
         if self.request_url:
-            await self.post(kind, payload)
+            await self._until_taken(kind, payload)
             return
         self.spawn(self._until_acknowledged(kind, payload, envelope))
 
@@ -138,6 +140,15 @@ class SimulatedSlack(Simulator):
             except (TimeoutError, ConnectionError, IndexError):
                 continue
             return
+
+    async def _until_taken(self, kind: str, payload: Json) -> None:
+        for pause in (*self.redelivery_s, None):
+            with contextlib.suppress(aiohttp.ClientError):
+                if await self.post(kind, payload) < 300:
+                    return
+            if pause is None or kind != "events_api":
+                return
+            await asyncio.sleep(pause)
 
     async def post(self, kind: str, payload: Json, *, at: float | None = None, secret: str = "") -> int:
         """Deliver by HTTP, signed; returns the status."""

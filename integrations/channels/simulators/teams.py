@@ -4,7 +4,9 @@
 `callback_url`, again while nobody answers 200. Sent activities are refused as the real ones are: size, ids, tokens.
 """
 
+import asyncio
 import base64
+import contextlib
 import json
 import time
 import uuid
@@ -26,7 +28,6 @@ MAX_BYTES = 100 * 1024
 MAX_ACTIONS = 6
 BOT = "28:runbell"
 DIRECT, CHANNEL = "a:1direct", "19:team@thread.tacv2"
-ATTEMPTS = 4
 
 
 class SimulatedTeams(Simulator):
@@ -38,6 +39,7 @@ class SimulatedTeams(Simulator):
         self.app_secret = uuid.uuid4().hex
         self.security_token = base64.b64encode(uuid.uuid4().bytes + uuid.uuid4().bytes).decode()
         self.callback_url = ""
+        self.redelivery_s: tuple[float, ...] = (0.0, 0.1, 0.2)
         self.posted: list[Json] = []
         self.files: dict[str, bytes] = {}
         self.endorsements = ["msteams"]
@@ -135,12 +137,16 @@ class SimulatedTeams(Simulator):
 
     async def _deliver(self, activity: Json, authorization: str) -> httpx.Response:
         headers = {"Authorization": authorization, "Content-Type": "application/json; charset=utf-8"}
+        answer = httpx.Response(504)
         async with httpx.AsyncClient(trust_env=False, timeout=15) as http:
-            for attempt in range(ATTEMPTS):
-                answer = await http.post(self.callback_url, content=json.dumps(activity), headers=headers)
-                if answer.status_code < 500 or attempt == ATTEMPTS - 1:
-                    break
-        return answer  # pyright: ignore[reportPossiblyUnboundVariable] - there is one attempt at least
+            for pause in (*self.redelivery_s, None):
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await http.post(self.callback_url, content=json.dumps(activity), headers=headers)
+                    if answer.status_code < 500:
+                        break
+                if pause is not None:
+                    await asyncio.sleep(pause)
+        return answer
 
     async def _openid(self, request: web.Request) -> web.StreamResponse:
         await self.meet(request, "openid", {})

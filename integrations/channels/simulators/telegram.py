@@ -34,6 +34,7 @@ class SimulatedTelegram(Simulator):
         self.updates: list[Json] = []
         self.files: dict[str, bytes] = {}
         self.webhook_url = ""
+        self.redelivery_s: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1, 0.1)
         self._count = itertools.count(1)
         self._update_ids = itertools.count(10)
 
@@ -85,10 +86,11 @@ class SimulatedTelegram(Simulator):
             self.updates.append(update)
             self.changed()
             return
-        for _ in range(5):
-            if 200 <= await self.post(update) < 300:
-                return
-            await asyncio.sleep(0.1)
+        for pause in self.redelivery_s:
+            with contextlib.suppress(aiohttp.ClientError):
+                if 200 <= await self.post(update) < 300:
+                    return
+            await asyncio.sleep(pause)
 
     async def post(self, update: Json, secret: str = "") -> int:
         """Call the webhook; returns the status."""

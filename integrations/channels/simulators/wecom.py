@@ -21,7 +21,6 @@ from integrations.security.envelopes import Envelope
 from integrations.settings_channels import WeCom
 
 AES_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
-RETRIES = 3
 Json = dict[str, Any]
 
 
@@ -39,6 +38,7 @@ class SimulatedWeCom(Simulator):
         self.media: dict[str, tuple[str, bytes, str]] = {}
         self.silent = (Limit(30, 60.0), Limit(1000, 3600.0))
         self.answers: list[str] = []
+        self.redelivery_s: tuple[float, ...] = (0.1, 0.2, 0.3, 0.0)
         self._tasks_used: set[str] = set()
         self._numbers = itertools.count(1)
         self._envelope = Envelope(self.token, AES_KEY, self.corp_id)
@@ -146,7 +146,7 @@ class SimulatedWeCom(Simulator):
 
         async def once() -> None:
             async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
-                for attempt in range(RETRIES + 1):
+                for pause in self.redelivery_s:
                     try:
                         response = await http.post(callback, params=query, content=body)
                     except httpx.HTTPError:
@@ -155,7 +155,7 @@ class SimulatedWeCom(Simulator):
                         self.answers.append(response.text)
                         self.changed()
                         return
-                    await asyncio.sleep(0.1 * (attempt + 1))
+                    await asyncio.sleep(pause)
 
         await self.switches.deliver(once)
 
