@@ -80,7 +80,7 @@ class SlackTalk(Talk):
         await self.slack.press(self.slack.posted("C1")[-1]["ts"], label)
 
     async def fill(self, **values: str) -> None:
-        await self.press("/greet")
+        await self.press("Run")
         await self.slack.until(lambda: self.slack.views)
         await self.slack.submit(values)
 
@@ -121,7 +121,7 @@ class TelegramHttpTalk(TelegramTalk):
     mode = "webhook"
 
     def reach(self, url: str) -> None:
-        self.telegram.webhook_url = f"{url}/channels/telegram/webhook"
+        self.telegram.webhook_url = f"{url}/channels/telegram/updates"
 
 
 class FeishuTalk(Talk):
@@ -150,7 +150,7 @@ class FeishuTalk(Talk):
         await self.feishu.press(self.feishu.sent[-1], label)
 
     async def fill(self, **values: str) -> None:
-        await self.feishu.press(self.feishu.sent[-1], "Send", values=values)
+        await self.feishu.press(self.feishu.sent[-1], "Run", values=values)
 
 
 class FeishuSocketTalk(FeishuTalk):
@@ -233,7 +233,7 @@ class TeamsTalk(Talk):
         await self.teams.press(self.teams.posted[-1], label)
 
     async def fill(self, **values: str) -> None:
-        await self.teams.press(self.teams.posted[-1], "Send", values=values)
+        await self.teams.press(self.teams.posted[-1], "Run", values=values)
 
 
 class DiscordTalk(Talk):

@@ -12,6 +12,8 @@ from integrations import channels
 from integrations.channels.capabilities import Capabilities, Rate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "channels.md"
+HOMES = ("channel", "app", "robot")
+"""Modules of a network's folder in which its channels live, where that is not the folder itself."""
 BEGIN, END = "<!-- capabilities: made by python -m integrations.channels.table --write -->", "<!-- end -->"
 HEAD = (
     "channel", "without public address", "edit", "buttons", "cards", "forms", "files", "threads", "streaming",
@@ -50,9 +52,9 @@ def _modules(info: pkgutil.ModuleInfo) -> Iterator[ModuleType]:
     if not hasattr(module, "connect"):
         return
     yield module
-    for inner in pkgutil.iter_modules(getattr(module, "__path__", ())):
-        if inner.name == "channel":
-            yield importlib.import_module(f"{module.__name__}.channel")
+    for inner in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{module.__name__}."):
+        if inner.name.rpartition(".")[2] in HOMES:
+            yield importlib.import_module(inner.name)
 
 
 def _row(name: str, can: Capabilities) -> tuple[str, ...]:

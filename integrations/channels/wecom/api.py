@@ -13,6 +13,7 @@ from integrations.channels.tokens import Token
 from integrations.errors import Misconfigured, RateLimited, Rejected, RunbellError, Unavailable
 
 EARLY_SECONDS = 300.0
+PAUSE_SECONDS = 60.0
 ENDED_TOKEN = frozenset({40014, 42001, 42007, 42009})
 BUSY = frozenset({-1, 6000})
 LIMITED = frozenset({45009, 45011, 45033})
@@ -128,7 +129,7 @@ def _error(code: object, text: str) -> RunbellError:
     if code in BUSY:
         return Unavailable(f"WeCom is busy ({code}).", after=2.0)
     if code in LIMITED:
-        return RateLimited(f"WeCom's limit of calls is reached ({code}).", after=60.0)
+        return RateLimited(f"WeCom's limit of calls is reached ({code}).", after=PAUSE_SECONDS)
     if code in WRONG_SETTING:
         return Misconfigured(f"WeCom refused ({code}). {WRONG_SETTING[code]}")
     return Rejected(f"WeCom refused ({code}): {text}")
