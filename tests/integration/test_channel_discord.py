@@ -11,7 +11,7 @@ import pytest
 from integrations.channels.discord import connect, inbound
 from integrations.channels.discord.channel import Discord
 from integrations.channels.discord.check import check
-from integrations.channels.simulators.base import CUT_AFTERWARDS, Limit
+from integrations.channels.simulators.base import CUT_AFTERWARDS
 from integrations.channels.simulators.discord import SimulatedDiscord
 from integrations.database import Database
 from integrations.errors import Misconfigured, Rejected
@@ -71,18 +71,6 @@ async def test_a_deferred_answer_takes_its_place(database: Database, tmp_path: P
     assert (message["content"], message.get("original")) == ("done", True)
 
 
-async def test_one_interaction_delivered_fifty_times_is_answered_once(database: Database, tmp_path: Path) -> None:
-    async with running(database, tmp_path) as (network, connection, callback):
-        network.switches.duplicate = 49
-        await network.use(callback, "C1", "u1", "ask", text="once")
-        network.switches.duplicate = 0
-        await network.use(callback, "C1", "u1", "ask", text="last")
-        await network.until(lambda: "echo: last" in network.contents("C1"))
-
-    assert len(connection.received) == 51
-    assert network.contents("C1") == ["echo: once", "echo: last"]
-
-
 async def test_a_pressed_button_says_what_it_stands_for(database: Database, tmp_path: Path) -> None:
     async with running(database, tmp_path) as (network, connection, callback):
         choices = tuple(Choice(label=f"第 {n} 个", text=f"/choose {n}") for n in range(7))
@@ -131,16 +119,6 @@ async def test_a_repeated_attempt_finds_the_first_message(database: Database, tm
 
     assert network.contents("C1") == ["once", "next"]
     assert len(network.called("create")) == 3
-
-
-async def test_a_limit_delays_but_keeps_the_order(database: Database, tmp_path: Path) -> None:
-    async with running(database, tmp_path, worker=False) as (network, _, __):
-        network.limits["create"] = Limit(2, 0.4)
-        for number in range(5):
-            await post(database, str(number), str(number))
-        await network.until(lambda: len(network.messages) == 5)
-
-    assert network.contents("C1") == ["0", "1", "2", "3", "4"]
 
 
 async def test_a_long_answer_arrives_whole(database: Database, tmp_path: Path) -> None:

@@ -75,20 +75,6 @@ async def test_a_group_that_speaks_to_others_is_left_alone(connection: Connectio
     assert [message.text for message in connection.received] == ["for you"]
 
 
-async def test_an_event_delivered_fifty_times_is_one_message(
-    connection: Connection, feishu: SimulatedFeishu, database: Database
-) -> None:
-    feishu.switches.duplicate = 49
-    await feishu.say("once")
-    await feishu.until(lambda: feishu.sent)
-    feishu.switches.duplicate = 0
-    await feishu.say("after")
-    await feishu.until(lambda: len(feishu.sent) == 2)
-
-    assert len(connection.received) == 51
-    assert [text_of(feishu.shown(sent)) for sent in feishu.sent] == ["echo: once", "echo: after"]
-
-
 async def test_a_button_says_what_is_behind_it(
     connection: Connection, feishu: SimulatedFeishu, channel: Feishu
 ) -> None:
@@ -183,18 +169,6 @@ async def test_what_was_sent_though_the_connection_broke_is_not_seen_twice(
     assert len(feishu.sent) == 1
 
 
-async def test_all_are_delivered_in_order_under_a_rate_limit(
-    connection: Connection, feishu: SimulatedFeishu, database: Database
-) -> None:
-    feishu.chats["oc_dm"] = "p2p"
-    feishu.limits["send"] = Limit(3, 0.4)
-    for number in range(10):
-        await asyncio.to_thread(database.outbox.post, to("oc_dm", str(number)), key=f"k{number}")
-    await feishu.until(lambda: len(feishu.sent) == 10)
-
-    assert [text_of(feishu.shown(sent)) for sent in feishu.sent] == [str(number) for number in range(10)]
-
-
 async def test_a_long_text_arrives_in_parts(
     connection: Connection, feishu: SimulatedFeishu, database: Database
 ) -> None:
@@ -248,26 +222,22 @@ async def test_an_unsigned_challenge_opens_no_hole(connection: Connection, feish
     assert connection.received == []
 
 
-async def test_the_long_connection_needs_no_address_and_comes_back(
-    feishu: SimulatedFeishu, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_long_connection_needs_no_address(
+    feishu: SimulatedFeishu, database: Database, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.02)
     create_token(tmp_path)
     section = feishu.settings().model_copy(update={"mode": "socket"})
     channel = next(iter(connect(Settings(home=tmp_path, channels=Channels(feishu=section)))))
     assert isinstance(channel, Feishu)
     async with connected(database, channel):
-        for number in range(20):
-            await feishu.until(lambda: feishu.sockets)
-            await feishu.say(str(number))
-            await feishu.cut()
-        await feishu.until(lambda: len(feishu.sent) == 20 and feishu.sockets and channel.link.state == "up")
+        await feishu.until(lambda: feishu.sockets)
+        await feishu.say("hello")
+        await feishu.until(lambda: feishu.sent)
         await channel.send(to("oc_dm", "Deploy?", choices=[Choice(label="Yes", text="yes")]))
         toast = await feishu.press(feishu.sent[-1], "Yes")
     await channel.aclose()
 
-    assert [text_of(feishu.shown(sent)) for sent in feishu.sent[:20]] == [f"echo: {number}" for number in range(20)]
+    assert text_of(feishu.shown(feishu.sent[0])) == "echo: hello"
     assert toast["toast"]["type"] == "success"
     assert feishu.called("ping")
 

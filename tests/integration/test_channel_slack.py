@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from integrations.channels import Call, Hooked, Receive, discover
-from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Limit
+from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault
 from integrations.channels.simulators.slack import SimulatedSlack
 from integrations.channels.slack import Slack
 from integrations.channels.slack.check import check
@@ -54,17 +54,6 @@ def said(slack: SimulatedSlack, channel: str = "") -> list[str]:
     return [one.get("markdown_text") or one["text"] for one in slack.posted(channel)]
 
 
-async def test_a_mention_is_answered_in_its_thread(slack: SimulatedSlack, database: Database, tmp_path: Path) -> None:
-    async with connected(slack, database, tmp_path) as rig:
-        stamp = await slack.say("C1", "<@UBOT> /digest topic=上海")
-
-        await slack.until(slack.posted)
-
-    assert slack.posted()[0]["thread_ts"] == stamp
-    assert said(slack) == ["you said: /digest topic=上海"]
-    assert not rig.fresh[0].direct
-
-
 async def test_a_direct_message_and_a_slash_command_are_answered_where_they_were_said(
     slack: SimulatedSlack, database: Database, tmp_path: Path
 ) -> None:
@@ -77,19 +66,6 @@ async def test_a_direct_message_and_a_slash_command_are_answered_where_they_were
     assert said(slack, "D1")[1] == "you said: /digest topic=x"
     assert all(message.direct for message in rig.fresh)
     assert not any("thread_ts" in one for one in slack.posted())
-
-
-async def test_an_event_that_comes_fifty_times_is_stored_once(
-    slack: SimulatedSlack, database: Database, tmp_path: Path
-) -> None:
-    slack.switches.duplicate = 49
-    async with connected(slack, database, tmp_path) as rig:
-        await slack.say("C1", "<@UBOT> once")
-        await slack.until(lambda: len(rig.received) >= 50)
-        await slack.until(slack.posted)
-
-    assert len(rig.fresh) == 1
-    assert said(slack) == ["you said: once"]
 
 
 async def test_an_event_that_could_not_be_stored_comes_again(slack: SimulatedSlack, tmp_path: Path) -> None:
@@ -164,25 +140,6 @@ async def test_missing_arguments_are_asked_by_a_modal(
     assert rig.fresh[0].kind == "form"
 
 
-async def test_a_connection_that_is_cut_twenty_times_comes_back_and_loses_nothing(
-    slack: SimulatedSlack, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.05)
-    slack.redelivery_s = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-    slack.channels |= {f"D{number}" for number in range(20)}  # Each conversation takes one message a second.
-    async with connected(slack, database, tmp_path) as rig:
-        for number in range(20):
-            await slack.until(lambda: slack.sockets)
-            await slack.say(f"D{number}", f"message {number}")
-            await slack.cut()
-        await slack.until(lambda: len(slack.posted()) == 20, seconds=60)
-        await slack.until(lambda: rig.channel.link.state == "up")  # pyright: ignore
-
-    assert {f"you said: message {number}" for number in range(20)} == set(said(slack))
-    assert len(rig.fresh) == 20
-
-
 async def test_a_new_connection_that_slack_announces_is_taken(
     slack: SimulatedSlack, database: Database, tmp_path: Path
 ) -> None:
@@ -194,15 +151,6 @@ async def test_a_new_connection_that_slack_announces_is_taken(
         await slack.until(slack.posted)
 
     assert said(slack) == ["you said: still there?"]
-
-
-async def test_what_slack_limits_arrives_in_order(slack: SimulatedSlack, database: Database, tmp_path: Path) -> None:
-    slack.limits["chat.postMessage"] = Limit(1, 1.3)
-    async with connected(slack, database, tmp_path) as rig:
-        await rig.post(*(to("D1", str(number)) for number in range(4)))
-        await slack.until(lambda: len(slack.posted()) == 4, seconds=30)
-
-    assert said(slack) == ["0", "1", "2", "3"]
 
 
 async def test_a_long_answer_comes_in_parts(slack: SimulatedSlack, database: Database, tmp_path: Path) -> None:

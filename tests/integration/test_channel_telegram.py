@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from integrations.channels import Call, discover
-from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Limit
+from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault
 from integrations.channels.simulators.telegram import SimulatedTelegram
 from integrations.channels.stream import EditedStream
 from integrations.channels.telegram import Telegram
@@ -50,16 +50,6 @@ def to(conversation: str, text: str, **more: object) -> OutboundMessage:
     )
 
 
-async def test_a_private_message_is_answered(telegram: SimulatedTelegram, database: Database, tmp_path: Path) -> None:
-    async with connected(telegram, database, tmp_path) as rig:
-        await telegram.say(1, "/digest topic=上海 🎉")
-        await telegram.until(telegram.texts)
-
-    assert telegram.texts(1) == ["you said: /digest topic=上海 🎉"]
-    assert rig.fresh[0].direct
-    assert rig.fresh[0].account == "7"
-
-
 async def test_in_a_group_only_what_is_meant_for_the_bot_counts_and_is_answered_as_a_reply(
     telegram: SimulatedTelegram, database: Database, tmp_path: Path
 ) -> None:
@@ -72,19 +62,6 @@ async def test_in_a_group_only_what_is_meant_for_the_bot_counts_and_is_answered_
     assert [message.text for message in rig.fresh] == ["🎉🎉  hello"]
     assert not rig.fresh[0].direct
     assert next(iter(telegram.messages.values()))["reply_parameters"]["message_id"] == asked
-
-
-async def test_an_update_that_comes_fifty_times_is_stored_once(
-    telegram: SimulatedTelegram, database: Database, tmp_path: Path
-) -> None:
-    telegram.switches.duplicate = 49
-    async with connected(telegram, database, tmp_path) as rig:
-        await telegram.say(1, "once")
-        await telegram.until(lambda: len(rig.received) >= 50)
-        await telegram.until(telegram.texts)
-
-    assert len(rig.fresh) == 1
-    assert telegram.texts() == ["you said: once"]
 
 
 async def test_a_button_says_its_text_and_belongs_to_who_was_asked(
@@ -108,32 +85,6 @@ async def test_a_button_says_its_text_and_belongs_to_who_was_asked(
     assert [message.kind for message in rig.fresh] == ["message", "action"]
     assert telegram.texts()[1].startswith("you said: /approve 17")
     assert telegram.called("answerCallbackQuery")[0]["show_alert"] is True
-
-
-async def test_polling_that_is_cut_twenty_times_goes_on_and_loses_nothing(
-    telegram: SimulatedTelegram, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("integrations.channels.telegram.UNCLEAR_SECONDS", 0.02)
-    telegram.fail("getUpdates", *([CUT] * 20))
-    async with connected(telegram, database, tmp_path):
-        for number in range(5):
-            await telegram.say(number % 2 + 1, f"message {number}")
-        await telegram.until(lambda: len(telegram.texts()) == 5, seconds=40)
-
-    assert set(telegram.texts()) == {f"you said: message {number}" for number in range(5)}
-
-
-async def test_what_telegram_limits_arrives_in_order(
-    telegram: SimulatedTelegram, database: Database, tmp_path: Path
-) -> None:
-    telegram.limits["sendMessage"] = Limit(1, 1.3)
-    async with connected(telegram, database, tmp_path) as rig:
-        await rig.post(*(to("1", str(number)) for number in range(4)))
-        await telegram.until(lambda: len(telegram.texts()) == 4, seconds=30)
-
-    assert telegram.texts() == ["0", "1", "2", "3"]
 
 
 async def test_a_long_answer_comes_in_parts_of_utf16(

@@ -64,18 +64,6 @@ async def test_the_address_is_proven_and_a_member_is_answered(database: Database
     assert (connection.received[0].account, connection.received[0].direct) == ("lin", True)
 
 
-async def test_one_message_delivered_fifty_times_is_answered_once(database: Database, tmp_path: Path) -> None:
-    async with running(database, tmp_path) as (corp, connection, callback):
-        corp.switches.duplicate = 49
-        await corp.say(callback, "lin", "once")
-        corp.switches.duplicate = 0
-        await corp.say(callback, "lin", "last")
-        await corp.until(lambda: "echo: last" in corp.texts("lin"))
-
-    assert len(connection.received) == 51
-    assert corp.texts("lin") == ["echo: once", "echo: last"]
-
-
 async def test_a_pressed_button_says_what_it_stands_for_and_shows_that(database: Database, tmp_path: Path) -> None:
     async with running(database, tmp_path) as (corp, connection, callback):
         await post(

@@ -6,19 +6,17 @@ are too long, and delivers an event again when it is not acknowledged: three tim
 
 import asyncio
 import contextlib
-import hmac
 import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
 
 from integrations.channels.simulators.base import Simulator, texts
-from integrations.channels.simulators.slack_rules import check_content, error, state
+from integrations.channels.simulators.slack_rules import check_content, error, signed, state
 from integrations.channels.slack.check import SCOPES
 from integrations.settings_channels import Slack
 
@@ -152,19 +150,18 @@ class SimulatedSlack(Simulator):
 
     async def post(self, kind: str, payload: Json, *, at: float | None = None, secret: str = "") -> int:
         """Deliver by HTTP, signed; returns the status."""
-        if kind == "events_api":
-            body, media = json.dumps(payload).encode(), "application/json"
-        else:
-            form = payload if kind == "slash_commands" else {"payload": json.dumps(payload)}
-            body, media = urlencode(form).encode(), "application/x-www-form-urlencoded"
-        stamp = str(int(at or time.time()))
-        signed = hmac.digest((secret or self.signing_secret).encode(), f"v0:{stamp}:".encode() + body, "sha256")
-        headers = {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={signed.hex()}", "Content-Type": media}
+        headers, body = self.signed(kind, payload, at=at, secret=secret)
         async with (
             aiohttp.ClientSession() as session,
             session.post(self.request_url, data=body, headers=headers) as response,
         ):
             return response.status
+
+    def signed(
+        self, kind: str, payload: Json, *, at: float | None = None, secret: str = ""
+    ) -> tuple[dict[str, str], bytes]:
+        """Return headers and body of a delivery by HTTP."""
+        return signed(kind, payload, secret or self.signing_secret, at or time.time())
 
     async def refresh(self) -> None:
         """Announce a new connection on all sockets, as Slack does every few hours."""

@@ -1,12 +1,27 @@
-"""What the simulated Slack refuses, and how it says so."""
+"""How the simulated Slack signs, what it refuses, and how it says so."""
 
+import hmac
+import json
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from integrations.channels.simulators.base import Ended
 
 Json = dict[str, Any]
+
+
+def signed(kind: str, payload: Json, secret: str, at: float) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a delivery by HTTP at an instant."""
+    if kind == "events_api":
+        body, media = json.dumps(payload).encode(), "application/json"
+    else:
+        form = payload if kind == "slash_commands" else {"payload": json.dumps(payload)}
+        body, media = urlencode(form).encode(), "application/x-www-form-urlencoded"
+    stamp = str(int(at))
+    mac = hmac.digest(secret.encode(), f"v0:{stamp}:".encode() + body, "sha256").hex()
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={mac}", "Content-Type": media}, body
 
 
 def check_content(said: Json) -> None:

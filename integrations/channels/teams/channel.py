@@ -93,7 +93,7 @@ class Teams:
             heard = None
         if heard is None:
             return Answer(200, {}) if activity.get("type") == "invoke" else Answer(200)
-        await asyncio.to_thread(self._services.put, root(heard.conversation), service)
+        await self._services.put(root(heard.conversation), service)
         if heard.kind not in ("action", "form"):
             await receive(await self._said(heard, service))
             return Answer(200)

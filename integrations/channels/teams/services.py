@@ -4,10 +4,11 @@ Kept in RUNBELL_HOME/channels/teams.sqlite, so that a restart, or another gatewa
 Only hosts of the settings count (SSRF); they are checked again before each use.
 """
 
+import asyncio
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,13 +21,15 @@ _TABLE = "create table if not exists service (conversation text primary key, url
 
 
 class Services:
-    """Addresses by conversation; `get` and `put` block for a moment."""
+    """Addresses by conversation; `get` blocks for a moment."""
 
     def __init__(self, path: Path, hosts: Sequence[str], file_hosts: Sequence[str] = ()) -> None:
         self._path = path
         self._file_hosts = tuple(host.lower() for host in file_hosts)
         self._hosts = tuple(host.lower() for host in hosts)
         self._known: OrderedDict[str, str] = OrderedDict()
+        self._new: dict[str, str] = {}
+        self._writing = asyncio.Lock()
 
     def checked(self, url: object) -> str:
         """Return an address that may be called; raise Forbidden for all others."""
@@ -52,18 +55,26 @@ class Services:
         listed = any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._file_hosts)
         return listed and (parts.scheme == "https" or host in LOOPBACK)
 
-    def put(self, conversation: str, url: str) -> None:
-        """Remember an address that was checked."""
+    async def put(self, conversation: str, url: str) -> None:
+        """Remember an address that was checked; those of many activities at once are one commit."""
         if self._known.get(conversation) == url:
             return
+        self._new[conversation] = url
+        async with self._writing:
+            new, self._new = self._new, {}
+            if new:
+                await asyncio.to_thread(self._store, new)
+                for one in new.items():
+                    self._remember(*one)
+
+    def _store(self, new: Mapping[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
             connection.execute(_TABLE)
-            connection.execute(
+            connection.executemany(
                 "insert into service values (?, ?, ?) on conflict (conversation) do update set url = excluded.url",
-                (conversation, url, time.time()),
+                [(conversation, url, time.time()) for conversation, url in new.items()],
             )
-        self._remember(conversation, url)
 
     def get(self, conversation: str) -> str:
         """Return where to answer; Microsoft's global address where the conversation has never spoken to us."""

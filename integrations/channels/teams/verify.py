@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import jwt
@@ -64,7 +65,7 @@ class BotFrameworkToken:
         try:
             return jwt.decode(
                 token,
-                jwt.PyJWK({name: key[name] for name in ("kty", "n", "e", "kid") if name in key}, algorithm="RS256"),
+                _public_key(str(key["n"]), str(key["e"])),
                 algorithms=["RS256"],
                 audience=list(self._app_ids),
                 issuer=ISSUER,
@@ -105,6 +106,12 @@ class OutgoingWebhook:
         expected = ["HMAC " + base64.b64encode(hmac.digest(key, body, "sha256")).decode() for key in self._keys]
         if not any(same(one, offered) for one in expected):
             raise Unauthorized("Authorization does not fit this body.")
+
+
+@lru_cache(32)
+def _public_key(modulus: str, exponent: str) -> jwt.PyJWK:
+    """Return a key ready to verify; made once, since that costs more than what it is used for."""
+    return jwt.PyJWK({"kty": "RSA", "n": modulus, "e": exponent}, algorithm="RS256")
 
 
 def _bearer(authorization: str) -> str:
