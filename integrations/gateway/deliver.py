@@ -97,12 +97,12 @@ class Deliveries:
 
     async def _take(self, channel: Channel, most: int) -> list[OutboxItem]:
         name = channel.name
-        items = await asyncio.to_thread(self._outbox.lease, [name], self._worker, limit=most, lease_s=LEASE_SECONDS)
-        if len(items) == most:
-            self._hub.outbox[name].set()  # There may be more.
         if time.monotonic() > self._recover_at.get(name, 0.0):
             self._recover_at[name] = time.monotonic() + LEASE_SECONDS / 4
             await asyncio.to_thread(self._outbox.recover, [name], repeatable=[name] if channel.repeatable else [])
+        items = await asyncio.to_thread(self._outbox.lease, [name], self._worker, limit=most, lease_s=LEASE_SECONDS)
+        if len(items) == most:
+            self._hub.outbox[name].set()  # There may be more.
         return items
 
     async def _deliver(self, channel: Channel, item: OutboxItem) -> None:

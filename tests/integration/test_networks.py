@@ -98,7 +98,7 @@ async def test_free_text_is_answered_and_the_answer_grows_where_the_network_can_
     network: type[Talk], database: Database, tmp_path: Path
 ) -> None:
     async with running(network, database, tmp_path) as here:
-        grows = next(iter(here.gateway.channels.values())).capabilities.streaming != "none"
+        grows = here.gateway.channels[here.talk.name].capabilities.streaming != "none"
         here.worker.go_on.clear()
         await here.talk.say("how are you?")
         await here.until_heard(1)
@@ -182,7 +182,7 @@ async def test_what_was_sent_when_the_gateway_died_is_seen_once(
         with database.engine.begin() as connection:  # The dead gateway's lease would last for a minute.
             connection.execute(sa.text("update runbell.outbox set lease_until = now() where state = 'sending'"))
         await here.gateway.start()
-        repeatable = next(iter(here.gateway.channels.values())).repeatable
+        repeatable = here.gateway.channels[here.talk.name].repeatable
         await here.post("next")
         await here.until_shown("perhaps", "next")
 
