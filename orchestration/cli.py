@@ -60,13 +60,18 @@ def down() -> None:
 def status(*, as_json: AsJson = False) -> None:
     """Show every process; exit status 0 when all is well."""
     import time
+    from datetime import UTC, datetime
 
+    from integrations.gateway.client import channel_states
     from orchestration.supervise.status import status as look
+    from orchestration.supervise.status import with_channels
     from orchestration.terminal.lifecycle import links
     from orchestration.terminal.reports import show_status
 
     settings, home = _settings()
     found = look(home, time.time())
+    if any(row.name == "gateway" and row.healthy for row in found.rows):
+        found = with_channels(found, channel_states(settings.gateway_url), datetime.now(UTC))
     if as_json:
         _print({**asdict(found), "well": found.well})
     else:
@@ -208,6 +213,28 @@ def new(name: str) -> None:
     show_created(name, create(name, _settings()[0].dagster.workspace))
 
 
+@app.command()
+def connect(
+    network: Annotated[str | None, typer.Argument(metavar="NETWORK", help="Without it: all, with their state.")] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only test what is set up.")] = False,
+    given: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Don't ask.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set a network up, test it against the platform, and say what is missing; exit status 0 when all is well."""
+    from integrations.gateway.client import channel_states
+    from orchestration.terminal import connect as connecting
+
+    settings, _ = _settings()
+    if network is None:
+        states = channel_states(settings.gateway_url)
+        raise typer.Exit(connecting.show_networks(settings, states, as_json=as_json))
+    found = connecting.find(network)
+    if not check:
+        connecting.connect(found, settings, given or [])
+    raise typer.Exit(connecting.check(found, as_json=as_json))
+
+
 @models.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
     """List the models that are here, and the starters that can be pulled."""
@@ -233,6 +260,24 @@ def list_outbox(*, as_json: AsJson = False) -> None:
 
     settings, home = _settings()
     show_undelivered(settings, home.endpoints, as_json=as_json)
+
+
+@outbox.command("show")
+def show_outbox(item: Annotated[int, typer.Argument(metavar="ID")], *, as_json: AsJson = False) -> None:
+    """Show one of them with its text."""
+    from orchestration.terminal.outbox import show
+
+    settings, home = _settings()
+    raise typer.Exit(show(settings, home.endpoints, item, as_json=as_json))
+
+
+@outbox.command("drop")
+def drop_outbox(item: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Give one of them up for good."""
+    from orchestration.terminal.outbox import drop
+
+    settings, home = _settings()
+    raise typer.Exit(drop(settings, home.endpoints, item))
 
 
 @outbox.command("replay")

@@ -42,6 +42,7 @@ __all__ = [
     "Channel",
     "Closing",
     "Editing",
+    "Found",
     "Hook",
     "Hooked",
     "Link",
@@ -52,7 +53,7 @@ __all__ = [
     "Stream",
     "Streaming",
     "discover",
-    "refusals",
+    "find",
 ]
 
 
@@ -231,23 +232,24 @@ class Module(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is set up: the channels by name, and why others don't start, by the name of their module."""
+
+    channels: Mapping[str, Channel]
+    refused: Mapping[str, str]
+
+
 def discover(settings: Settings) -> dict[str, Channel]:
-    """Return all channels that are set up, by name; raise Misconfigured for two of one name.
+    """Return all channels that are set up, by name; raises as `find` does."""
+    return dict(find(settings).channels)
 
-    One that must not start, for a blank secret say, is left out, and the log says why (`refusals` too).
+
+def find(settings: Settings) -> Found:
+    """Return all channels that are set up; raise Misconfigured for two of one name.
+
+    One that must not start, for a blank secret say, is left out, and the log says why.
     """
-    found, refused = _find(settings)
-    for name, why in refused.items():
-        logger.error("channel refused: %s", why, extra={"channel": name})
-    return found
-
-
-def refusals(settings: Settings) -> dict[str, str]:
-    """Return why channels that are set up do not start, by the name of their module."""
-    return _find(settings)[1]
-
-
-def _find(settings: Settings) -> tuple[dict[str, Channel], dict[str, str]]:
     found: dict[str, Channel] = {}
     refused: dict[str, str] = {}
     for info in pkgutil.iter_modules(__path__):
@@ -255,13 +257,14 @@ def _find(settings: Settings) -> tuple[dict[str, Channel], dict[str, str]]:
         try:
             channels = list(connect(settings))
         except Misconfigured as error:
+            logger.error("channel refused: %s", error, extra={"channel": info.name})  # noqa: TRY400 - it says all
             refused[info.name] = str(error)
             continue
         for channel in channels:
             if channel.name in found:
                 raise Misconfigured(f"Two channels are called {channel.name}: rename one.")
             found[channel.name] = channel
-    return found, refused
+    return Found(found, refused)
 
 
 def _none(_: Settings) -> Iterable[Channel]:

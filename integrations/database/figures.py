@@ -46,6 +46,9 @@ _DEPTHS = {
     "outbox": """
         select channel, state, count(*), extract(epoch from clock_timestamp() - min(created_at))::float
         from runbell.outbox where state in ('queued', 'sending') group by 1, 2""",
+    "undelivered": """
+        select channel, state, count(*), extract(epoch from clock_timestamp() - min(created_at))::float
+        from runbell.outbox where state in ('unknown', 'failed', 'dead') group by 1, 2""",
 }
 _RUNS_MADE = """
     select coalesce(last_value, 0) from pg_sequences
@@ -71,7 +74,7 @@ class Figures(Store):
             return is_current(self._engine)
 
     def depths(self) -> dict[str, list[Depth]]:
-        """Return what waits or is worked on, for `inbox`, `runs` and `outbox`."""
+        """Return what waits or is worked on, for `inbox`, `runs` and `outbox`, and what was not delivered."""
         with self._transaction() as connection:
             return {
                 name: [Depth(row[0], row[1], row[2], row[3] or 0.0) for row in connection.execute(sa.text(query))]

@@ -44,6 +44,16 @@ _KINDS: dict[int, type[RunbellError]] = {
 }
 
 
+def channel_states(url: str) -> dict[str, Json]:
+    """Return how each channel of a running gateway is connected, by name; nothing where none answers."""
+    try:
+        told: object = httpx.get(f"{url.rstrip('/')}/readyz", timeout=3.0, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return {}
+    found = cast("Json", told).get("channels") if isinstance(told, Mapping) else None
+    return dict(cast("Mapping[str, Json]", found)) if isinstance(found, Mapping) else {}
+
+
 class NotUp(Unavailable):
     """Nothing listens where the gateway should be."""
 

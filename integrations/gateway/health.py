@@ -10,6 +10,7 @@ from prometheus_client.registry import REGISTRY
 from pydantic import BaseModel
 
 from integrations.errors import Unavailable
+from integrations.gateway.links import LinkFigures, LinkView, links
 from integrations.gateway.metrics import DatabaseFigures
 from integrations.gateway.services import Services, Wired
 
@@ -25,11 +26,16 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether a message can be answered now, and what is missing for it."""
+    """Whether a message can be answered now, and what is missing for it.
+
+    `channels` tells how each network is connected. One that is not is no reason to take this process out of service:
+    it answers on all others, and nobody else would connect better.
+    """
 
     ready: bool
     missing: list[str]
     checks: dict[str, str]
+    channels: dict[str, LinkView]
 
 
 @router.get("/healthz")
@@ -64,6 +70,7 @@ def add_health(app: FastAPI, services: Services) -> None:
     """Add the routes, and what they remember between requests."""
     registry = CollectorRegistry()
     registry.register(DatabaseFigures(services.database, services.settings.state))
+    registry.register(LinkFigures(services.channels, services.refused))
     app.state.registry = registry
     app.state.ready_lock = asyncio.Lock()
     app.state.metrics_lock = asyncio.Lock()
@@ -74,7 +81,8 @@ async def _ask(services: Services) -> Ready:
     database, serving = await asyncio.gather(_database(services), _serving(services))
     checks: dict[str, str] = {**database, "serving": serving}
     missing = [name for name, state in checks.items() if state != "ok"]
-    return Ready(ready=not missing, missing=missing, checks=checks)
+    channels = links(services.channels, services.refused)
+    return Ready(ready=not missing, missing=missing, checks=checks, channels=channels)
 
 
 async def _database(services: Services) -> dict[str, str]:

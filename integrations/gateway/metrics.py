@@ -74,7 +74,14 @@ class DatabaseFigures(Collector):
     def _ask(self) -> Iterator[Metric]:
         with self._lock:
             self._count_calls()
-        yield from _queues(self._figures.depths())
+        depths = self._figures.depths()
+        yield from _queues(depths)
+        lost = GaugeMetricFamily(
+            "runbell_outbox_undelivered", "Messages that wait for `runbell outbox`", labels=["channel", "state"]
+        )
+        for depth in depths["undelivered"]:
+            lost.add_metric([depth.place, depth.state], depth.count)
+        yield lost
         runs = CounterMetricFamily("runbell_runs", "Runs ever queued")
         runs.add_metric([], self._figures.runs_made())
         yield runs

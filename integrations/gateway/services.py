@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from integrations.channels import Channel, discover
+from integrations.channels import Channel, find
 from integrations.channels.pace import Paces
 from integrations.database import Database
 from integrations.database.callbacks import CHANNEL
@@ -70,13 +70,15 @@ class Services:
     arrivals: Arrivals
     owner: Owner
     channels: Mapping[str, Channel]
+    refused: Mapping[str, str]
 
 
 def build(settings: Settings, database: Database) -> Services:
     """Build them; raises Misconfigured, above all without a bearer token."""
     limits = Limits(settings.gateway.requests_per_minute)
     intake = Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation)
-    hub, channels = Hub(database), {**discover(settings), CHANNEL: Callbacks(settings)}
+    hub, found = Hub(database), find(settings)
+    channels = {**found.channels, CHANNEL: Callbacks(settings)}
     gateway, paces = f"gateway-{socket.gethostname()}-{os.getpid()}", Paces()
     growing = Growing(database, hub, gateway, paces)
     return Services(
@@ -93,6 +95,7 @@ def build(settings: Settings, database: Database) -> Services:
         arrivals=Arrivals(database, intake, growing, channels),
         owner=Owner(database, settings.tenant),
         channels=channels,
+        refused=found.refused,
     )
 
 

@@ -1,6 +1,8 @@
 """What `runbell status` shows: the supervisor's board, and what the system says about its processes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,9 @@ from orchestration.supervise.crews import CrewState
 from orchestration.supervise.home import Home
 from orchestration.supervise.processes import family
 
+AWAY_SECONDS = 60.0
+MOST_ATTEMPTS = 6
+"""Failed connections that take a minute: the link's own instant is that of the last one."""
 Overall = Literal["ready", "starting", "degraded", "stopping", "down", "abandoned"]
 
 
@@ -43,6 +48,7 @@ class Status:
     problems: tuple[str, ...] = ()
     rows: tuple[ProcessStatus, ...] = field(default_factory=tuple[ProcessStatus, ...])
     workers: tuple[CrewState, ...] = field(default_factory=tuple[CrewState, ...])
+    channels: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
     @property
     def well(self) -> bool:
@@ -99,6 +105,25 @@ def status(home: Home, now: float) -> Status:
         rows=rows,
         workers=workers,
     )
+
+
+def with_channels(found: Status, channels: Mapping[str, Mapping[str, object]], now: datetime) -> Status:
+    """Add how the gateway's channels are connected. One that is refused, or away for a minute, is a problem."""
+    problems = [f"{name}: {link.get('detail')}" for name, link in channels.items() if _is_broken(link, now)]
+    overall: Overall = "degraded" if problems and found.overall == "ready" else found.overall
+    return replace(found, channels=channels, problems=(*found.problems, *problems), overall=overall)
+
+
+def _is_broken(link: Mapping[str, object], now: datetime) -> bool:
+    if link.get("state") == "refused":
+        return True
+    if link.get("state") not in ("down", "connecting") or not link.get("attempts"):
+        return False
+    try:
+        since = datetime.fromisoformat(str(link.get("since")))
+    except ValueError:
+        return True
+    return (now - since).total_seconds() > AWAY_SECONDS or int(str(link["attempts"])) >= MOST_ATTEMPTS
 
 
 def _overall(board: Snapshot, rows: tuple[ProcessStatus, ...], problems: list[str]) -> Overall:

@@ -1,6 +1,6 @@
 """What `runbell status`, `doctor`, `check` and `new` print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -46,6 +46,10 @@ def show_status(found: Status) -> None:
         )
     console.print(table)
     _show_workers(console, found)
+    for name, link in found.channels.items():
+        well = link.get("state") in ("up", "called")
+        mark = Text("✓", style="green") if well else Text("✗", style="red")
+        console.print(Text.assemble(" ", mark, f"  {name}: {link_text(link)}"), soft_wrap=True)
 
 
 def _show_workers(console: Console, found: Status) -> None:
@@ -74,6 +78,15 @@ def show_created(name: str, written: Sequence[Path]) -> None:
     for path in written:
         print(f"✓ {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     print(f"Next: make test-{name} · {program()} check · make up, then /{name} Ada in the chat. More: {name}/README.md")
+
+
+def link_text(link: Mapping[str, object]) -> str:
+    """Say in words how a channel is connected."""
+    words = {"up": "connected", "called": "called by the network", "connecting": "connecting", "down": "not connected"}
+    state = str(link.get("state"))
+    attempts = f" after {link['attempts']} attempts" if link.get("attempts") else ""
+    detail = f": {link['detail']}" if link.get("detail") else ""
+    return f"{words.get(state, state)}{attempts}{detail}"
 
 
 def show_finding(finding: Finding) -> None:

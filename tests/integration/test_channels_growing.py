@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from integrations.channels.simulators.base import Limit
 from integrations.channels.simulators.slack import SimulatedSlack
 from integrations.channels.simulators.telegram import SimulatedTelegram
 from integrations.database import Database
+from integrations.messages import Address, OutboundMessage
 from tests.gateways import Gateway, ScriptedWorker, running_gateway
 
 ANSWER = "echo: stream it"
@@ -63,6 +65,10 @@ class Office:
         """Whether Slack still waits for more."""
         return any(one.get("streaming") for one in self.slack.messages.values())
 
+    def noted(self) -> bool:
+        """Whether the database knows where both half answers are."""
+        return all(self.database.growing.handle(one) for worker in self.workers for one in worker.handled)
+
     def delivered(self) -> bool:
         """Whether the outbox holds both answers as sent."""
         return [item.message.text for item in self.database.outbox.find(["sent"])] == [ANSWER] * 2
@@ -85,6 +91,7 @@ async def _office(
     sections = {
         "RUNBELL_CHANNELS__SLACK": slack.settings("socket").model_dump_json(),
         "RUNBELL_CHANNELS__TELEGRAM": telegram.settings().model_dump_json(),
+        "RUNBELL_CHANNELS__DISCORD": '{"bot_token": " ", "application_id": "1"}',
         "PYTHONWARNINGS": "always::ResourceWarning",
     }
     running = running_gateway(database_url, home, **sections)
@@ -113,8 +120,30 @@ async def test_an_answer_grows_where_it_was_asked_and_ends_in_the_same_message(o
     assert not office.streaming()
 
 
+async def test_the_gateway_tells_how_each_network_is_connected_and_is_ready_all_the_same(office: Office) -> None:
+    post = OutboundMessage(address=Address(channel="telegram", conversation="nowhere"), text="lost")
+    await asyncio.to_thread(office.database.outbox.post, post, key="k")
+    await office.slack.until(lambda: office.slack.sockets)
+    await office.until(lambda: office.database.outbox.find() and office.telegram.called("getUpdates"))
+
+    def ask() -> tuple[dict[str, Any], str]:
+        client = office.gateway.client
+        return client.get("/readyz").json(), client.get("/metrics").text
+
+    ready, metrics = await asyncio.to_thread(ask)
+
+    states = {name: link["state"] for name, link in ready["channels"].items()}
+    assert states == {"discord": "refused", "slack": "up", "telegram": "up", "webhook": "called"}
+    assert "bot_token" in ready["channels"]["discord"]["detail"]
+    assert not {"slack", "telegram", "discord"} & {*ready["missing"], *ready["checks"]}
+    assert 'runbell_channel_up{channel="discord"} 0.0' in metrics
+    assert 'runbell_channel_up{channel="slack"} 1.0' in metrics
+    assert 'runbell_outbox_undelivered{channel="telegram",state="failed"} 1.0' in metrics
+
+
 async def test_a_gateway_that_dies_leaves_no_half_answer_beside_the_whole_one(office: Office) -> None:
     await office.ask()
+    await office.until(office.noted)
 
     await asyncio.to_thread(office.gateway.kill)
     office.go_on()

@@ -246,6 +246,21 @@ def test_outbox_lists_what_failed_and_replays_it(gateway: Gateway, stores: Datab
     assert runbell(gateway, "outbox", "replay", "999999").returncode == 1
 
 
+def test_outbox_shows_one_with_its_text_and_drops_it(gateway: Gateway, stores: Database) -> None:
+    address = Address(channel="elsewhere", conversation="c")
+    stores.outbox.post(OutboundMessage(address=address, text="was it there?", kind="post"), key=str(uuid.uuid4()))
+    (item,) = stores.outbox.lease(["elsewhere"], "test")
+    stores.outbox.record(item, Delivery(state="unknown", error="cut off"))
+
+    shown = runbell(gateway, "outbox", "show", str(item.id))
+    dropped = runbell(gateway, "outbox", "drop", str(item.id))
+
+    assert "was it there?" in shown.stdout
+    assert "may be seen twice" in shown.stdout
+    assert dropped.returncode == 0
+    assert runbell(gateway, "outbox", "drop", str(item.id)).returncode == 1
+
+
 def test_an_action_is_previewed_and_carried_out(gateway: Gateway) -> None:
     seen = runbell(gateway, "act", "send_message", "text=disk full", "--preview", "--json")
     done = runbell(gateway, "act", "send_message", "text=disk full", "--json")

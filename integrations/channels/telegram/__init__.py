@@ -142,6 +142,7 @@ class Telegram:
     async def _poll(self, receive: Receive, alive: Alive) -> None:
         """Ask for updates until something fails; each is confirmed by the offset of the call after it was stored."""
         await self._clear("deleteWebhook", {"drop_pending_updates": False})
+        alive()  # The first poll may stay silent for long.
         offset = 0
         while True:
             arguments = {"timeout": POLL_SECONDS, "allowed_updates": UPDATES, "limit": 50, "offset": offset}

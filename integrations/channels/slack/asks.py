@@ -1,0 +1,15 @@
+"""What Slack must tell us: api.slack.com/apps, the app's pages."""
+
+from integrations.channels.setup import Ask
+
+ASKS = (
+    Ask("mode", "socket needs no public address; http does"),
+    Ask("bot_token", "OAuth & Permissions → Bot User OAuth Token (xoxb-…)", secret=True),
+    Ask(
+        "app_token",
+        "Basic Information → App-Level Tokens, scope connections:write (xapp-…)",
+        secret=True,
+        when={"mode": "socket"},
+    ),
+    Ask("signing_secret", "Basic Information → Signing Secret", secret=True, when={"mode": "http"}),
+)
