@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError
 
 from integrations.errors import InvalidInput
 from integrations.settings import SETTINGS_FILE, Settings
+from orchestration.supervise.home import Home
 
 _PLACE = re.compile(r"(?P<what>.*) \(at (?P<where>.*)\)")
 Where = Sequence[int | str]
@@ -30,6 +31,12 @@ def read_settings() -> Settings:
         raise InvalidInput("\n".join(_explained(item, found) for item in wrong)) from error
     except SettingsError as error:
         raise InvalidInput(f"RUNBELL_* in the environment: {error}. Write RUNBELL_SECTION__KEY=value.") from error
+
+
+def settings_and_home() -> tuple[Settings, Home]:
+    """Return the settings and the installation they are of; raises as `read_settings` does."""
+    settings = read_settings()
+    return settings, Home(settings.state)
 
 
 def home_anyway() -> Path:
