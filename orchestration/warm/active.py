@@ -39,8 +39,10 @@ class ActiveRuns:
             yield
         finally:
             with self._changed:
-                self._held.pop(claim.run_id, None)
-                self._canceling.discard(claim.run_id)
+                # It may be held anew by another thread of this process, once this one's lease was lost.
+                if self._held.get(claim.run_id, (None,))[0] is claim:
+                    self._held.pop(claim.run_id)
+                    self._canceling.discard(claim.run_id)
                 self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> bool:

@@ -30,6 +30,8 @@ class Row:
     table: Literal["created", "tag", "event", "run", "output", "log", "message", "finished", "progress"]
     run_id: str
     values: Mapping[str, object]
+    token: int | None = None
+    """The lease under which it was written; None for a run that this process does not hold."""
 
 
 class Write(Protocol):
@@ -41,6 +43,11 @@ class Write(Protocol):
     def __call__(self, batch: list[Row], *, again: bool = False) -> set[str]:
         """Raise `Unavailable` where the database is away."""
         ...
+
+
+class _Lease(threading.local):
+    run_id = ""
+    token = 0
 
 
 class GroupCommit:
@@ -59,6 +66,8 @@ class GroupCommit:
         self._stored = 0
         self._writing = False
         self._refused: dict[str, None] = {}
+        self._tokens: dict[str, int] = {}
+        self._here = _Lease()
         self._broken: dict[str, Exception] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._pace, name="group-commit", daemon=True)
@@ -69,7 +78,9 @@ class GroupCommit:
         with self._state:
             self._check(row.run_id)
             full = len(self._pending) >= MAX_PENDING
-            self._pending.append(row)
+            # Under the lease of now: it may be another's, or this process's next, when the row is written.
+            token = self._tokens.get(row.run_id)
+            self._pending.append(row if token is None else Row(row.table, row.run_id, row.values, token))
             self._added += 1
             self._last[row.run_id] = self._added
             if len(self._pending) == 1:
@@ -93,13 +104,29 @@ class GroupCommit:
     def refuse(self, run_id: str) -> None:
         """Store nothing more of this run; what is being stored in this moment may still be."""
         with self._state:
-            self._refuse(run_id)
+            if not self._outlived(run_id):
+                self._refuse(run_id)
+                self._tokens.pop(run_id, None)
 
-    def admit(self, run_id: str) -> None:
-        """Take rows of this run again: it was claimed anew."""
+    def admit(self, run_id: str, token: int) -> None:
+        """Take rows of this run from the calling thread, under the token of its lease.
+
+        What an earlier lease left, and what its thread still brings, is not stored any more.
+        """
         with self._state:
+            self._here.run_id, self._here.token = run_id, token
+            self._tokens[run_id] = token
             self._refused.pop(run_id, None)
             self._broken.pop(run_id, None)
+
+    def release(self, run_id: str) -> None:
+        """Forget the lease of a run that has ended or parked."""
+        with self._state:
+            self._tokens.pop(run_id, None)
+
+    def holds(self, run_id: str) -> bool:
+        """Tell whether the run's rows are written under a lease."""
+        return run_id in self._tokens
 
     def close(self) -> None:
         """Store what is left and stop."""
@@ -119,7 +146,7 @@ class GroupCommit:
             del self._refused[next(iter(self._refused))]
 
     def _check(self, run_id: str) -> None:
-        if run_id in self._refused:
+        if run_id in self._refused or self._outlived(run_id):
             raise LeaseLost(f"run {run_id} is no longer this worker's")
         if error := self._broken.get(run_id):
             raise error
@@ -137,7 +164,7 @@ class GroupCommit:
                 return
             self._writing = True
             batch, self._pending = self._pending, []
-            wanted = [row for row in batch if row.run_id not in self._refused]
+            wanted = [row for row in batch if row.run_id not in self._refused and not self._left_over(row)]
         stored = False
         try:
             self._persist(wanted)
@@ -150,6 +177,15 @@ class GroupCommit:
                 else:
                     self._pending = batch + self._pending
                 self._done.notify_all()
+
+    def _left_over(self, row: Row) -> bool:
+        """Tell whether this process has claimed the row's run anew since."""
+        return row.token is not None and self._tokens.get(row.run_id, row.token) != row.token
+
+    def _outlived(self, run_id: str) -> bool:
+        """Tell whether this process has claimed the run anew since the calling thread did."""
+        here = self._here
+        return here.run_id == run_id and self._tokens.get(run_id, here.token) != here.token
 
     def _count(self, batch: list[Row]) -> None:
         self._stored += len(batch)
@@ -173,8 +209,9 @@ class GroupCommit:
                 self._broken[batch[0].run_id] = error
             return
         with self._state:
-            for run_id in refused:
-                self._refuse(run_id)
+            for row in batch:
+                if row.run_id in refused and not self._left_over(row):
+                    self._refuse(row.run_id)
 
     def _patiently(self, batch: list[Row]) -> set[str]:
         waited = 0.0

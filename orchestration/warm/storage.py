@@ -200,13 +200,12 @@ class WarmEventLogStorage(PostgresEventLogStorage):
 
     def hold(self, run_id: str, token: int) -> None:
         """Write this run's rows under the token of its lease only."""
-        self.writer.tokens[run_id] = token
         if self._commits is not None:
-            self._commits.admit(run_id)
+            self._commits.admit(run_id, token)
 
     def holds(self, run_id: str) -> bool:
         """Tell whether this process executes the run, and commits in groups what it writes."""
-        return self._commits is not None and run_id in self.writer.tokens
+        return self._commits is not None and self._commits.holds(run_id)
 
     def leave(self, run_id: str, *, lost: bool) -> None:
         """Stop writing for a run; where its lease was lost, drop what has not been stored."""
@@ -215,7 +214,7 @@ class WarmEventLogStorage(PostgresEventLogStorage):
                 self._commits.refuse(run_id)
             else:
                 self._commits.flush(run_id)
-        self.writer.tokens.pop(run_id, None)
+                self._commits.release(run_id)
         self.outputs.forget(run_id)
 
     def has_table(self, table_name: str) -> bool:

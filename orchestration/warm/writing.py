@@ -135,14 +135,13 @@ class Writer:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self.tokens: dict[str, int] = {}
 
     def write(self, batch: list[Row], *, again: bool = False) -> set[str]:
         """Store the rows in order; returns the runs that were refused. Raises `Unavailable`.
 
         With `again`, looks first whether the lost answer of an earlier attempt was a yes.
         """
-        held = {row.run_id: self.tokens[row.run_id] for row in batch if row.run_id in self.tokens}
+        held = {row.run_id: row.token for row in batch if row.token is not None}
         tables = _by_table(batch)
         values = {name: column for table, rows in tables.items() for name, column in _arrays(table, rows)}
         try:

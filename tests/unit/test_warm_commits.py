@@ -86,7 +86,7 @@ def test_a_run_whose_lease_is_lost_is_refused_and_the_others_are_stored() -> Non
         commits.flush("lost")
     with pytest.raises(LeaseLost):
         commits.add(row("lost", 2))
-    commits.admit("lost")
+    commits.admit("lost", 2)
     commits.add(row("lost", 3))
     commits.close()
 
@@ -150,3 +150,65 @@ def test_a_row_that_cannot_be_stored_does_not_keep_the_others_away(caplog: pytes
         commits.flush("bad")
     assert "can't be stored" in caplog.text
     commits.close()
+
+
+def test_rows_are_written_under_the_lease_of_the_instant_at_which_they_were_added() -> None:
+    away = threading.Event()
+    seen: list[list[int | None]] = []
+
+    def answer(batch: list[Row]) -> set[str]:
+        seen.append([one.token for one in batch])
+        if not away.is_set():
+            raise Unavailable("away")
+        return {one.run_id for one in batch if one.token == 1}
+
+    table = Table(answer)
+    commits = GroupCommit(table.write, delay_s=0.001)
+    commits.admit("a", 1)
+    commits.add(row("a", 1))
+    _soon(lambda: bool(seen))
+    commits.refuse("a")  # the lease is lost, and this very process claims the run again
+    commits.admit("a", 2)
+    commits.add(row("a", 2))
+    away.set()
+    commits.flush("a")
+
+    assert [(one.values["number"], one.token) for one in table.rows] == [(2, 2)]
+    commits.close()
+
+
+def test_what_an_earlier_lease_left_behind_is_not_written() -> None:
+    table = Table()
+    commits = GroupCommit(table.write, delay_s=10)
+    commits.admit("a", 1)
+    commits.add(row("a", 1))
+    commits.refuse("a")
+    commits.admit("a", 2)
+    commits.add(row("a", 2))
+    commits.flush("a")
+
+    assert [one.values["number"] for one in table.rows] == [2]
+    commits.close()
+
+
+def test_a_thread_whose_run_was_claimed_anew_by_its_own_process_writes_nothing_and_disturbs_nobody() -> None:
+    table = Table()
+    commits = GroupCommit(table.write, delay_s=10)
+    commits.admit("a", 1)
+    other = threading.Thread(target=commits.admit, args=("a", 2))
+    other.start()
+    other.join()
+
+    with pytest.raises(LeaseLost):
+        commits.add(row("a", 1))
+    commits.refuse("a")
+
+    assert commits.holds("a")
+    commits.close()
+
+
+def _soon(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
