@@ -66,8 +66,9 @@ def main() -> None:
     from orchestration.commands.dispatch import Dispatcher
     from orchestration.warm import assembly
     from orchestration.warm.location import load_location
+    from orchestration.warm.routing import CORE
     from orchestration.warm.runs import Runtime
-    from orchestration.warm.worker import CORE, Worker, worker_id
+    from orchestration.warm.worker import Worker, worker_id
 
     settings = Settings()
     telemetry.setup("worker", log_level=settings.telemetry.log_level)

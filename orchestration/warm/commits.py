@@ -8,10 +8,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from integrations.errors import LeaseLost, Unavailable
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 DELAY_S = 0.02
@@ -20,7 +21,7 @@ MAX_PENDING = 20_000
 """Rows that may wait; beyond, `add` blocks until they are stored."""
 
 REMEMBERED = 10_000
-"""Runs that are known to be refused; the threads of older ones have long ended."""
+"""Runs that are known to be refused or broken; the threads of older ones have long ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,7 @@ class GroupCommit:
         self._thread.join(timeout=10)
 
     def _refuse(self, run_id: str) -> None:
-        self._refused[run_id] = None
-        while len(self._refused) > REMEMBERED:
-            del self._refused[next(iter(self._refused))]
+        _remember(self._refused, run_id, None)
 
     def _check(self, run_id: str) -> None:
         if run_id in self._refused or self._outlived(run_id):
@@ -206,7 +205,7 @@ class GroupCommit:
                 return
             log.exception("a row can't be stored", extra={"run_id": batch[0].run_id, "table": batch[0].table})
             with self._state:
-                self._broken[batch[0].run_id] = error
+                _remember(self._broken, batch[0].run_id, error)
             return
         with self._state:
             for row in batch:
@@ -237,3 +236,9 @@ class GroupCommit:
             except Exception:  # outermost loop of this thread; a run that flushes sees the error itself
                 log.exception("events could not be stored yet")
                 self._closing.wait(1.0)
+
+
+def _remember(known: dict[str, T], run_id: str, what: T) -> None:
+    known[run_id] = what
+    while len(known) > REMEMBERED:
+        del known[next(iter(known))]

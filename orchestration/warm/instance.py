@@ -47,6 +47,10 @@ class WarmInstance(dg.DagsterInstance):
             self._handlers = list(super().get_yaml_python_handlers())
         return self._handlers
 
+    def forget(self, run_id: str) -> None:
+        """Drop what Dagster keeps of a run as long as the process lives: an entry for listeners to its events."""
+        self._subscribers.pop(run_id, None)
+
     def run_will_resume(self, run_id: str) -> bool:
         """Tell that an interrupted run is parked, so that Dagster records no failure."""
         return run_id in self.parked

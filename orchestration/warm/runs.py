@@ -66,6 +66,7 @@ def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> list[W
         lost = False
     finally:
         storage.leave(claim.run_id, lost=lost)
+        runtime.instance.forget(claim.run_id)
     if not waits:
         # Soon, with others' rows: until then the lease keeps others away.
         storage.append(Row("finished", claim.run_id, {"token": claim.token, "finished_at": utc_now()}))

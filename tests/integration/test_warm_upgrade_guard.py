@@ -241,6 +241,18 @@ def test_the_event_storage_is_asked_by_the_names_that_we_override() -> None:
             assert callable(getattr(PostgresRunStorage, name))
 
 
+def test_dagster_keeps_an_entry_for_every_run_until_it_is_forgotten(warm: WarmHome) -> None:
+    run = warm.instance.create_run_for_job(_job("five"))
+    warm.instance.report_engine_event("hello", run)
+    kept = warm.instance._subscribers
+    with guarded("DagsterInstance._subscribers"):
+        assert run.run_id in kept, "it grows no more: forget() can go"
+
+    warm.instance.forget(run.run_id)
+
+    assert run.run_id not in kept
+
+
 def test_the_tables_have_the_columns_that_a_group_commit_writes() -> None:
     with guarded("dagster's schema"):
         assert set(internals.EventLogTable.c.keys()) - {"id"} == set(PARTS["event"].columns)
