@@ -50,7 +50,7 @@ ONE = {"worker", "hang"}
 
 @dataclass
 class Kills:
-    """Kills so often a minute; all kinds come in turn, in random order."""
+    """Kills so often a minute; all kinds come in turn, in random order, but for those that are down anyway."""
 
     platform: Platform
     random: random.Random
@@ -68,21 +68,20 @@ class Kills:
         at = pause * self.random.uniform(0.2, 1.0)
         while at < seconds:
             time.sleep(max(began + at - time.monotonic(), 0.0))
-            deck = deck or self.random.sample(kinds, len(kinds))
-            hung += self._strike(deck.pop(), at)
+            for kind in (*reversed(deck), *self.random.sample(kinds, len(kinds))):
+                deck = [left for left in deck if left != kind] or self.random.sample(kinds, len(kinds))
+                if found := KINDS[kind](self.platform):
+                    hung += self._strike(kind, found, at)
+                    break
             at += pause * self.random.uniform(0.5, 1.5)
         time.sleep(max(began + seconds - time.monotonic(), 0.0))
         for timer in hung:
             timer.join()
 
-    def _strike(self, kind: str, at: float) -> list[threading.Timer]:
-        found = KINDS[kind](self.platform)
+    def _strike(self, kind: str, found: list[psutil.Process], at: float) -> list[threading.Timer]:
         if kind in ONE:
-            found = self.random.sample(found, min(1, len(found)))
+            found = [self.random.choice(found)]
         self.log.append(f"{at:.1f} s: {kind} {[process.pid for process in found]}")
-        if not found:
-            self.done[f"{kind} (was down)"] += 1
-            return []
         self.done[kind] += 1
         if kind != "hang":
             _signal(found, signal.SIGKILL)
