@@ -2,8 +2,11 @@
 
 import hashlib
 import mimetypes
+import os
 import re
 import uuid
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from integrations.errors import InvalidInput, NotFound
@@ -25,7 +28,9 @@ class FileStore:
             raise InvalidInput(f"{name} has {len(data)} bytes; the most is {MAX_BYTES}", field="attachments")
         sha = hashlib.sha256(data).hexdigest()
         path = self._path(sha)
-        if not path.exists():
+        try:
+            os.utime(path)  # It is used anew, so `sweep` leaves it alone.
+        except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             part = path.with_name(f"{sha}.{uuid.uuid4().hex}")
             part.write_bytes(data)
@@ -42,6 +47,17 @@ class FileStore:
             raise InvalidInput(f"{path.name} is larger than {MAX_BYTES} bytes", field="attachments")
         return self.put(path.read_bytes(), name=path.name)
 
+    def sweep(self, referred: AbstractSet[str], before: float) -> int:
+        """Delete what was last put before that instant (Unix seconds) and is not referred to; return how many went.
+
+        A file that is put again meanwhile stays.
+        """
+        return sum(
+            _deleted(path, before)
+            for path in self._root.glob("??/*")
+            if path.name not in referred and _put_at(path) < before
+        )
+
     def path(self, file_id: str) -> Path:
         """Return where a file lies. Raises `NotFound`."""
         if not _SHA.fullmatch(file_id) or not self._path(file_id).is_file():
@@ -50,3 +66,23 @@ class FileStore:
 
     def _path(self, sha: str) -> Path:
         return self._root / sha[:2] / sha
+
+
+def _put_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _deleted(path: Path, before: float) -> bool:
+    """Take a file away, and put it back where somebody has just used it."""
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        if aside.stat().st_mtime >= before:
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
+    return False

@@ -61,6 +61,15 @@ _BLANK = sa.text("""
 """)
 
 
+_FILES = sa.text("""
+    select distinct a ->> 'id' from (
+      select body from runbell.inbox where body -> 'attachments' <> '[]'
+      union all select body from runbell.outbox where body -> 'attachments' <> '[]'
+      union all select body from runbell.transcript where body -> 'attachments' <> '[]') as rows,
+      jsonb_array_elements(rows.body -> 'attachments') as a
+""")
+
+
 class Retention(Store):
     """Removal of what has been kept long enough."""
 
@@ -75,6 +84,11 @@ class Retention(Store):
             gone[rule.table] = self._repeat(statement, getattr(keep, rule.days))
         gone["inbox words"] = self._repeat(_BLANK, keep.detail)
         return gone
+
+    def files(self) -> set[str]:
+        """Return the ids of all files that a message, an answer or a transcript still refers to."""
+        with self._transaction() as connection:
+            return {str(file_id) for file_id in connection.scalars(_FILES)}
 
     def _repeat(self, statement: sa.TextClause, days: int) -> int:
         total = 0

@@ -12,14 +12,19 @@ from integrations.settings import Settings
 from orchestration.warm import retention
 from orchestration.warm.storage import WarmEventLogStorage
 
+UNUSED_FILE_DAYS = 8
+"""Days for which a file that nothing refers to is kept: buttons refer to texts in files, and live for seven."""
+
 
 @dg.op
 def sweep_messages(
     context: dg.OpExecutionContext, database: dg.ResourceParam[Database], settings: dg.ResourceParam[Settings]
 ) -> int:
-    """Delete old messages, transcripts, logs and the like."""
+    """Delete old messages, transcripts, logs and the like, then the files that nothing refers to any longer."""
     days = settings.retention
     gone = database.retention.sweep(Keep(detail=days.detail_days, summary=days.summary_days, failed=days.failed_days))
+    unused = utc_now() - timedelta(days=UNUSED_FILE_DAYS)
+    gone["files"] = database.files.sweep(database.retention.files(), unused.timestamp())
     context.add_output_metadata(dict(gone))
     return sum(gone.values())
 
