@@ -42,7 +42,10 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "agent_id": 1000002,
         "token": "callback-token",
         "aes_key": AES_KEY,
+        "bot_id": "aib-1",
+        "bot_secret": "robot-secret",
         "api_url": NOWHERE,
+        "socket_url": "ws://127.0.0.1:9",
     },
     "telegram": {
         "mode": "webhook",

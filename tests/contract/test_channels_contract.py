@@ -86,7 +86,9 @@ ODD_HEADERS: tuple[dict[str, str], ...] = ({}, {"authorization": "Bearer é"}, {
 CONNECTED = [name for name in SECTIONS if hasattr(importlib.import_module(f"integrations.channels.{name}"), "connect")]
 
 
-@pytest.fixture(params=[*CONNECTED, "teams-webhook", "discord gateway", "web", "terminal", "rest", "example"])
+@pytest.fixture(
+    params=[*CONNECTED, "teams-webhook", "wecom-robot", "discord gateway", "web", "terminal", "rest", "example"]
+)
 def channel(request: pytest.FixtureRequest, tmp_path: Path, example: None) -> Channel:
     """Each channel of an installation that has all of them; a second word is another mode than there."""
     name, _, mode = request.param.partition(" ")

@@ -20,7 +20,6 @@ from integrations.messages import Address, Card, Choice, Field, OutboundMessage
 from integrations.security.tokens import create_token
 from integrations.settings import Settings
 from integrations.settings_channels import Channels
-from integrations.settings_channels import WeCom as Section
 from tests.callbacks import Connection, connected
 
 LIN = Address(channel="wecom", conversation="lin")
@@ -188,13 +187,6 @@ async def test_a_blank_setting_keeps_the_channel_shut(name: str, tmp_path: Path)
     create_token(tmp_path)
 
     with pytest.raises(Misconfigured):
-        list(connect(Settings(home=tmp_path, channels=Channels(wecom=section))))
-
-
-async def test_a_robot_alone_is_refused_in_words(tmp_path: Path) -> None:
-    section = Section(bot_id="b", bot_secret="s")
-
-    with pytest.raises(Misconfigured, match="not there yet"):
         list(connect(Settings(home=tmp_path, channels=Channels(wecom=section))))
 
 
