@@ -6,7 +6,7 @@ Dagster's run config is something else: see design words. Every secret is a refe
 
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import (
@@ -123,6 +123,19 @@ class Workers(Section):
         return self.count or self.max or max(2, self.least)
 
 
+class Isolation(Section):
+    """What jobs may ask for by their own tags (`runbell/isolation` …) instead of a warm worker's thread."""
+
+    kinds: list[Literal["process", "ray"]] = Field(default_factory=lambda: ["process", "ray"])
+    cpus: float = Field(default=2.0, ge=0, description="The most that one run may ask for.")
+    gpus: float = Field(default=0.0, ge=0)
+    memory_megabytes: float = Field(default=4_096, ge=0)
+    environments: dict[str, dict[str, object]] = Field(
+        default_factory=dict[str, dict[str, object]],
+        description="Ray runtime environments by the names that jobs may give (`pip`, `env_vars`, `py_executable` …).",
+    )
+
+
 class Retention(Section):
     """Days until the nightly housekeeping deletes; what is unfinished stays. The memory has its own in `memory`."""
 
@@ -155,6 +168,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     memory: Memory = Memory()
     workers: Workers = Workers()
+    isolation: Isolation = Isolation()
     retention: Retention = Retention()
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()

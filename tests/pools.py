@@ -70,7 +70,12 @@ def parking() -> None:
     says(after(wait_for_event("go", timedelta(hours=1), start=first())))
 
 
-defs = dg.Definitions(jobs=[slow, quick, parking])
+@dg.job(tags={"runbell/isolation": "ray", "runbell/cpus": "0.5", "runbell/environment": "marked"})
+def apart() -> None:
+    says(first())
+
+
+defs = dg.Definitions(jobs=[slow, quick, parking, apart])
 """
 
 
@@ -93,8 +98,12 @@ class Shop:
         self.file.parent.mkdir()
         self.file.write_text(SHOP)
         self.environment = {**ray.environment, **warm.environment}
-        entry = {"relative_path": str(self.file), "location_name": "shop", "working_directory": str(self.file.parent)}
-        (warm.folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [{"python_file": entry}]}))
+        self.write_workspace()
+
+    def write_workspace(self, **options: str) -> None:
+        folder, relative = str(self.file.parent), str(self.file)
+        entry = {"relative_path": relative, "location_name": "shop", "working_directory": folder, **options}
+        (self.warm.folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [{"python_file": entry}]}))
 
     @contextmanager
     def pool(self, **workers: object) -> Generator[subprocess.Popen[bytes]]:

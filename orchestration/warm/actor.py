@@ -8,14 +8,19 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import psutil
 
 from integrations.errors import Misconfigured
 from orchestration.supervise.output import RotatingFile
 
+if TYPE_CHECKING:
+    from integrations.settings import Settings
+
 NAMESPACE = "runbell"
+PASSED_ON = ("RUNBELL_", "DAGSTER_", "RAY_SERVE_", "ORT_", "ANONYMIZED_", "OTEL_", "PATH", "TZ", "LANG", "LC_")
+"""Which variables a process that Ray starts gets from ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +41,10 @@ class WarmActor:
     """A worker in a process that Ray placed. It loads its code at once, and works once it is told to begin."""
 
     def __init__(self, name: str, location: str, environment: Mapping[str, str], folder: str) -> None:
-        # Ray starts processes with its own environment and folder; settings are read from both.
-        os.environ.update(environment)
-        os.chdir(folder)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-        from integrations import telemetry
-        from integrations.settings import Settings
+        settings = enter(name, environment, folder)
         from orchestration.warm.assembly import build_worker
         from orchestration.warm.internals import DagsterUserCodeLoadError
 
-        settings = Settings()
-        chosen = settings.telemetry
-        path = settings.state / "logs" / f"{name}.log"
-        log = cast("TextIO", LogStream(path, megabytes=chosen.log_megabytes, files=chosen.log_files))
-        sys.stdout = sys.stderr = log
-        telemetry.setup(name, log_level=chosen.log_level, otlp_endpoint=chosen.otlp_endpoint, stream=log)
         try:
             self._worker = build_worker(location, settings)
         except DagsterUserCodeLoadError as error:
@@ -68,7 +61,7 @@ class WarmActor:
         return Report(
             worker=worker.id,
             state=worker.state if self._begun else "loaded",
-            version=worker.version,
+            version="" if code is None else code.label,
             busy=busy,
             runs=runs,
             megabytes=self._process.memory_info().rss / 2**20,
@@ -106,6 +99,24 @@ class WarmActor:
         """End the process of a worker that shall be replaced; the pool starts another."""
         self._worker.done.wait()
         self.end(1.0)
+
+
+def enter(name: str, environment: Mapping[str, str], folder: str) -> "Settings":
+    """Make this process, which Ray started with its own environment and folder, one of the platform's."""
+    os.environ.update(environment)
+    os.chdir(folder)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    from integrations import telemetry
+    from integrations.settings import Settings
+
+    settings = Settings()
+    chosen = settings.telemetry
+    path = settings.state / "logs" / f"{name}.log"
+    log = cast("TextIO", LogStream(path, megabytes=chosen.log_megabytes, files=chosen.log_files))
+    sys.stdout = sys.stderr = log
+    telemetry.setup(name, log_level=chosen.log_level, otlp_endpoint=chosen.otlp_endpoint, stream=log)
+    return settings
 
 
 def root_cause(error: BaseException) -> str:

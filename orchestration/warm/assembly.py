@@ -39,14 +39,13 @@ def open_instance(settings: Settings) -> WarmInstance:
     return instance
 
 
-def build_worker(location_name: str, settings: Settings | None = None) -> Worker:
-    """Return a worker of a code location, ready to start; it makes the location's commands known when it does."""
-    settings = settings or Settings()
+def build_runtime(location_name: str, settings: Settings) -> Runtime:
+    """Load a code location into this process."""
     database, instance = open_database(settings), open_instance(settings)
     began = time.time()
     location = load_location(settings, location_name)
     code = loaded(loaded_roots(location.folders, location.target), began)
-    runtime = Runtime(
+    return Runtime(
         settings=settings,
         database=database,
         instance=instance,
@@ -56,10 +55,15 @@ def build_worker(location_name: str, settings: Settings | None = None) -> Worker
         code=code,
     )
 
+
+def build_worker(location_name: str, settings: Settings | None = None) -> Worker:
+    """Return a worker of a code location, ready to start; it makes the location's commands known when it does."""
+    runtime = build_runtime(location_name, settings or Settings())
+
     def publish() -> None:
-        publish_commands(database, location)
+        publish_commands(runtime.database, runtime.location)
         if location_name == CORE:
-            database.commands.keep(location_names(settings))
+            runtime.database.commands.keep(location_names(runtime.settings))
 
     return Worker(runtime, build_dispatch(runtime) if location_name == CORE else None, publish)
 

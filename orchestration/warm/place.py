@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from integrations.errors import Misconfigured
-from orchestration.warm.actor import NAMESPACE, Report, make_actor
+from orchestration.warm.actor import NAMESPACE, PASSED_ON, Report, make_actor
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,6 @@ PING_S = 30.0
 """How long a worker may take to answer a ping before it counts as hung."""
 PING_APART_S = 0.5
 TOLD_S = 5.0
-_PASSED_ON = ("RUNBELL_", "DAGSTER_", "RAY_SERVE_", "ORT_", "ANONYMIZED_", "OTEL_", "PATH", "TZ", "LANG", "LC_")
 
 
 class Gone(Exception):
@@ -38,7 +37,7 @@ class Place:
     @classmethod
     def start(cls, name: str, location: str, now: float, python: str | None = None) -> "Place":
         """Start a worker; the call returns at once."""
-        environment = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
+        environment = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
         log.info("worker starts", extra={"worker": name})
         return cls(name, make_actor(name, location, environment, os.getcwd(), python), now)  # noqa: PTH109
 

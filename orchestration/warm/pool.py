@@ -19,12 +19,12 @@ from integrations.errors import Misconfigured, Unavailable
 from integrations.settings import Settings
 from orchestration.supervise import crews
 from orchestration.supervise.home import Home
+from orchestration.supervise.locations import read_locations
 from orchestration.warm import staffing
 from orchestration.warm.actor import NAMESPACE
 from orchestration.warm.assembly import open_database
 from orchestration.warm.code_servers import CodeServers
 from orchestration.warm.crew import Around, LocationCrew
-from orchestration.warm.location import location_names
 from orchestration.warm.place import Place
 from orchestration.warm.raylet import Raylet
 
@@ -44,7 +44,9 @@ class Pool:
         self._database = database
         self._path = Home(settings.state).workers
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = location_names(settings)
+        locations = read_locations(settings.dagster.workspace)
+        self._pythons = {location.name: location.python for location in locations}
+        names = list(self._pythons)
         self._servers = CodeServers(settings, names)
         self.crews = [LocationCrew(name, settings.workers, self._around(name)) for name in names]
         self._wanted = dict.fromkeys(names, settings.workers.least)
@@ -94,8 +96,10 @@ class Pool:
                     self._hand_over(place.report.worker)
 
     def _around(self, location: str) -> Around:
+        python = self._pythons[location]
+        own = None if python == sys.executable else python
         return Around(
-            start=lambda name, now: Place.start(name, location, now),
+            start=lambda name, now: Place.start(name, location, now, own),
             lost=self._hand_over,
             loaded=lambda: self._servers.reload(location),
         )

@@ -10,7 +10,7 @@ import dagster as dg
 
 from integrations.database import Database, RunClaim, Wait
 from integrations.database.engine import patiently
-from integrations.errors import LeaseLost, NotFound
+from integrations.errors import LeaseLost, Misconfigured, NotFound
 from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
 from integrations.telemetry import span, trace_id_of
@@ -22,6 +22,7 @@ from orchestration.warm.follow import Follower, Live
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.internals import FINISHED_STATUSES
 from orchestration.warm.interrupt import Interrupt, Reason
+from orchestration.warm.isolation import isolation_of
 from orchestration.warm.location import Location
 from orchestration.warm.parking import Waits
 from orchestration.warm.retrying import failed_run, prepare_retry
@@ -46,6 +47,8 @@ class Runtime:
     worker: str
     version: str
     code: Loaded | None = None
+    alone: bool = False
+    """Whether this process is there for one run only."""
     live: Live = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,15 +88,16 @@ class _Attempt:
         self._began = time.monotonic()
         self._waits = Waits(runtime.database.events, claim)
         self._plan: Preparation | None = None
+        self._problem: str | None = None
+        """Why the run could not begin."""
 
     def go(self) -> list[Wait]:
         """Create, execute, answer, finish; or return what the run waits for."""
-        problem: str | None = None
         run = self._existing()
         try:
             run = run or self._create()
         except (dg.DagsterInvalidConfigError, NotFound) as error:
-            problem = _first_line(error)
+            self._problem = _first_line(error)
         if run is not None and run.status not in FINISHED_STATUSES:
             succeeded = not self._stop_early(run) and self._run_to_end(run)
             run = run.with_status(_SUCCESS) if succeeded else self._look() or run
@@ -101,7 +105,7 @@ class _Attempt:
         self._interrupt.ending = True
         if run is not None and run.status not in FINISHED_STATUSES and self._waits.parked:
             return self._waits.parked
-        self._answer(run, problem)
+        self._answer(run)
         return []
 
     def _existing(self) -> dg.DagsterRun | None:
@@ -167,8 +171,10 @@ class _Attempt:
         resume = run.status is dg.DagsterRunStatus.STARTED
         try:
             prepared = self._plan or prepare(self._runtime.location.job(run.job_name), run, self._instance)
-        except (dg.DagsterInvalidConfigError, NotFound) as error:
-            self._instance.report_run_failed(run, _first_line(error))
+            isolation_of(prepared.job.get_definition(), self._runtime.settings.isolation)
+        except (dg.DagsterInvalidConfigError, Misconfigured, NotFound) as error:
+            self._problem = _first_line(error)
+            self._instance.report_run_failed(run, self._problem)
             return False
         if resume and own_executor(prepared.job.get_definition()):
             self._instance.report_run_failed(run, "Its worker died, and only the durable executor can resume a run.")
@@ -209,11 +215,11 @@ class _Attempt:
         if self._interrupt.reason in {Reason.LOST, Reason.DRAIN}:
             raise LeaseLost(f"run {self._claim.run_id}: {self._interrupt.reason}")
 
-    def _answer(self, run: dg.DagsterRun | None, problem: str | None) -> None:
+    def _answer(self, run: dg.DagsterRun | None) -> None:
         claim = self._claim
         if claim.message_id is None or claim.address is None:
             return
-        text, status = self._failure_text(run, problem), MessageStatus.FAILED
+        text, status = self._failure_text(run), MessageStatus.FAILED
         reply = OutboundMessage(address=claim.address, text=text)
         if run is not None and run.status is _SUCCESS:
             reply, status = self._success_reply(run), MessageStatus.ANSWERED
@@ -236,9 +242,9 @@ class _Attempt:
         outputs = self._instance.warm_storage.outputs
         return answers.success(runtime.database, outputs, prepared.plan, run.run_id, claim.address, title)
 
-    def _failure_text(self, run: dg.DagsterRun | None, problem: str | None) -> str:
-        if problem is not None or run is None:
-            return f"⚠️ {self._claim.job} could not start: {problem or 'its run was deleted'}"
+    def _failure_text(self, run: dg.DagsterRun | None) -> str:
+        if self._problem is not None or run is None:
+            return f"⚠️ {self._claim.job} could not start: {self._problem or 'its run was deleted'}"
         url = self._runtime.settings.run_url(run.run_id)
         if run.status is _CANCELED:
             return f"⏹ {self._claim.job} was canceled. [Open the run]({url})"

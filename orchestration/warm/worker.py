@@ -17,8 +17,9 @@ from integrations.database.engine import patiently
 from integrations.errors import LeaseLost, TemporaryError
 from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
+from orchestration.warm.apart import carry_out
 from orchestration.warm.routing import Dispatch
-from orchestration.warm.runs import Runtime, carry_out
+from orchestration.warm.runs import Runtime
 from orchestration.warm.sources import Loaded
 from orchestration.warm.wear import Wear
 
@@ -64,17 +65,21 @@ class Worker:
         """Let everybody know the location's commands, and begin to work; returns at once."""
         if self._publish is not None:
             self._publish()
+        self._prepare()
+        self._help("claims", self._claim_runs)
+        if self._dispatch is not None:
+            self._help("control", self._claim_control)
+        log.info("worker is ready", extra={"worker": self._runtime.worker, "threads": self._threads})
+        return self
+
+    def _prepare(self) -> None:
+        """Begin to live, without any work."""
         logs.install()
         interrupt.install()
         self._runtime.instance.warm_storage.gather()
         self._beat()
         self._listener.start()
-        self._help("claims", self._claim_runs)
         self._help("heartbeat", self._keep_alive)
-        if self._dispatch is not None:
-            self._help("control", self._claim_control)
-        log.info("worker is ready", extra={"worker": self._runtime.worker, "threads": self._threads})
-        return self
 
     @property
     def id(self) -> str:
@@ -95,11 +100,6 @@ class Worker:
     def code(self) -> Loaded | None:
         """What it has loaded."""
         return self._runtime.code
-
-    @property
-    def version(self) -> str:
-        """The version of its code."""
-        return self._runtime.version
 
     @property
     def state(self) -> str:

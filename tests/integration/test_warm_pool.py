@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -76,3 +77,20 @@ def test_a_pool_whose_ray_was_killed_ends_to_meet_the_next_one(warm: WarmHome) -
             assert keeper.wait(timeout=60) != 0
     finally:
         head.stop()
+
+
+def test_a_location_and_a_job_get_the_environments_that_they_ask_for(shop: Shop) -> None:
+    python = shop.warm.folder / "python"
+    python.write_text(f'#!/bin/sh\nSHOP_PYTHON=wrapped exec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    shop.write_workspace(executable_path=str(python))
+    shop.environment["RUNBELL_ISOLATION__ENVIRONMENTS"] = '{"marked": {"env_vars": {"SHOP_VERSION": "own"}}}'
+    shop.edit('VERSION = "one"', 'VERSION = os.environ.get("SHOP_VERSION", os.environ.get("SHOP_PYTHON"))')
+    with shop.pool():
+        (worker,) = shop.live()
+        assert shop.quick() == f"wrapped wrapped {worker.pid}"
+
+        said = shop.said(shop.warm.request("apart", location="shop"))
+
+        assert said.startswith("own own ")
+        assert int(said.split()[-1]) != worker.pid

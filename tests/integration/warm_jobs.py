@@ -452,6 +452,38 @@ def stuck() -> None:
     told(in_native_code(noted(one())))
 
 
+@dg.op
+def pid(context: dg.OpExecutionContext, value: int) -> str:
+    (Path(os.environ["WARM_TEST_FOLDER"]) / f"{context.run_id}.pid").write_text(str(os.getpid()))
+    return "told from elsewhere"
+
+
+@dg.job
+def here() -> None:
+    pid(one())
+
+
+@dg.job(tags={"runbell/isolation": "process"})
+def approving_apart() -> None:
+    pay(wait_for_event("approved", timedelta(hours=1), start=order()))
+
+
+@dg.job(tags={"runbell/isolation": "process"})
+def waiting_apart() -> None:
+    waits(noted(one()))
+    pid(one.alias("before")())
+
+
+@dg.job(tags={"runbell/isolation": "elsewhere"})
+def isolated_wrongly() -> None:
+    told(one())
+
+
+@dg.job(tags={"runbell/isolation": "ray", "runbell/gpus": "8"})
+def isolated_greedily() -> None:
+    told(one())
+
+
 @dg.job(executor_def=dg.multiprocess_executor)
 def in_processes() -> None:
     told(one())
@@ -461,6 +493,7 @@ defs = dg.Definitions(
     assets=[kept, derived],
     jobs=[
         approving,
+        approving_apart,
         approving_by_key,
         charted,
         chatting,
@@ -470,8 +503,11 @@ defs = dg.Definitions(
         expiring,
         failing,
         hanging,
+        here,
         five,
         in_processes,
+        isolated_greedily,
+        isolated_wrongly,
         large,
         mendable,
         nested,
@@ -486,6 +522,7 @@ defs = dg.Definitions(
         taking,
         timed,
         waiting,
+        waiting_apart,
         with_hooks,
         with_resource,
         dg.define_asset_job("assets_job", selection="*"),
