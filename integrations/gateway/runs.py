@@ -95,9 +95,10 @@ async def cancel(run_id: RunId, services: Wired, caller: Authenticated) -> Cance
 async def retry(run_id: RunId, request: Request, services: Wired, caller: Authenticated) -> AcceptedRun:
     """Go on with a failed run where it failed, under a new id: what has succeeded is not executed again."""
     state = await _state(services, caller, run_id, None)
-    if state.state != "finished":
+    # Answered is ended, also where the queue learns it a moment later.
+    if not (state.message.status.settled if state.message is not None else state.state == "finished"):
         raise LeaseLost("This run has not ended yet.")
-    if state.message is not None and state.message.status == MessageStatus.ANSWERED:
+    if state.message is not None and state.message.status is MessageStatus.ANSWERED:
         raise LeaseLost("This run has succeeded; there is nothing to retry.")
     return await _receive(request, services, caller, command="retry", args={"run": run_id})
 

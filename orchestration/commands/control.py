@@ -13,9 +13,9 @@ from orchestration.commands import telling
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
+from orchestration.commands.retries import ASSISTANT, last_failed, retryable
 from orchestration.commands.vocabulary import yes_or_no
 
-ASSISTANT = "assistant"
 LEAST_PREFIX = 4
 MOST_RUNS = 10
 _MARKS = {
@@ -26,9 +26,6 @@ _MARKS = {
     MessageStatus.FAILED: "❌",
     MessageStatus.DEAD: "❌",
 }
-
-
-_FAILED = _MARKS[MessageStatus.FAILED]
 
 
 class Forgetful(Protocol):
@@ -138,23 +135,8 @@ class Controls:
 
     def failed(self, word: str, asker: Asker) -> QueuedRun | str:
         """Return the run to retry, by its id or the last that failed, or what to say where there is none."""
-        tenant, me = asker.principal.tenant, asker.principal.id
-        if word:
-            found = self._find(word, asker)
-        else:
-            mine = self._database.runs.latest(tenant=tenant, principal_id=me, limit=100)
-            found = next((run for run in mine if run.job != ASSISTANT and self._mark(run) == _FAILED), None)
-        if isinstance(found, str):
-            return found
-        if found is None:
-            return asker.say("None of your last runs has failed.", "你最近的运行都没有失败。")
-        if found.job == ASSISTANT:
-            return asker.say("That was a conversation: just say it again.", "那是一次对话，请直接再说一遍。")
-        if found.state != "finished":
-            return asker.say("That run has not ended yet; `/cancel` ends it.", "该运行尚未结束，可用 `/取消` 终止。")
-        if found.message_id and self._mark(found) != _FAILED:
-            return asker.say("That run has succeeded; there is nothing to retry.", "该运行已成功，无需重试。")
-        return found
+        found = self._find(word, asker) if word else last_failed(self._database, asker)
+        return found if isinstance(found, str) else retryable(self._database, found, asker)
 
     def whoami(self, asker: Asker) -> str:
         """Tell the asker how they are known here."""

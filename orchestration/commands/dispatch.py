@@ -16,12 +16,13 @@ from orchestration.commands.asker import Asker
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import Problem, bind_values
 from orchestration.commands.catalogue import Catalogue
-from orchestration.commands.control import ASSISTANT, Controls, Forgetful
+from orchestration.commands.control import Controls, Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
 from orchestration.commands.parse import Parsed, parse, parse_structured
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
+from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import OVERTAKING
 
