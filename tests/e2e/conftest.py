@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import browser, new_page, shots
 from tests.e2e.platform import Platform
+
+__all__ = ["browser", "new_page", "shots"]  # here, so that there is one browser for all modules
 
 
 @pytest.fixture(scope="session")

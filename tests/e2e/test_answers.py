@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -136,10 +137,15 @@ def test_the_answer_streams_over_the_socket(platform: Platform) -> None:
             await socket.send(json.dumps({"type": "message", "event_id": str(uuid.uuid4()), "text": text}))
             async for frame in socket:
                 seen.append(json.loads(frame))
-                kinds = {str(f["type"]) for f in seen}
-                if "settled" in kinds and any(f["type"] == "entry" and f["role"] == "assistant" for f in seen):
+                if complete(seen):
                     return seen
         return seen
+
+    def complete(seen: list[dict[str, Any]]) -> bool:
+        """Ops are shown some milliseconds late, so the answer may come before the end of an op before it."""
+        ended = {f["body"].get("op") for f in seen if f["type"] == "progress" and f["body"].get("state") == "succeeded"}
+        answered = any(f["type"] == "entry" and f["role"] == "assistant" for f in seen)
+        return answered and "think" in ended and any(f["type"] == "settled" for f in seen)
 
     frames = asyncio.run(talk())
 

@@ -7,10 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import Chat
-from tests.browser.conftest import browser, new_page, shots
 from tests.e2e.platform import Platform
-
-__all__ = ["browser", "new_page", "shots"]
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import browser
 from tests.e2e.platform import Platform
-
-__all__ = ["browser"]
 
 pytestmark = pytest.mark.timeout(300)
 PATIENCE_MS = 60_000
