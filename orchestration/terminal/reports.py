@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +12,9 @@ from integrations.gateway.client import NotUp
 from integrations.gateway.installation import program
 from orchestration.supervise.doctor import Finding
 from orchestration.supervise.status import Status
-from orchestration.terminal.checking import Complaint
+
+if TYPE_CHECKING:
+    from orchestration.terminal.checking import Complaint  # it loads Dagster, which `status` need not wait for
 
 
 def show_status(found: Status) -> None:
@@ -65,7 +68,7 @@ def _show_workers(console: Console, found: Status) -> None:
     console.print(table)
 
 
-def show_complaints(complaints: Sequence[Complaint]) -> None:
+def show_complaints(complaints: "Sequence[Complaint]") -> None:
     """Print what `runbell check` found, a line each, the place first."""
     for complaint in complaints:
         print(f"{complaint.place}: {complaint.level}: {complaint.text}")
