@@ -122,8 +122,9 @@ class ActiveRuns:
             run = self._runtime.instance.get_run_by_id(run_id)
             if run is None:
                 continue  # being created: the next heartbeat looks again
-            # Dagster ends an interrupted run as canceled only where it was told so before.
-            if run.status.value != "CANCELING" and run.status not in FINISHED_STATUSES:
+            # Dagster ends an interrupted run as canceled only where it was told so before, by whom it executes with.
+            ending = held[run_id][1].ending
+            if not ending and run.status.value != "CANCELING" and run.status not in FINISHED_STATUSES:
                 self._runtime.instance.report_run_canceling(run)
             self._canceling.add(run_id)
             held[run_id][1].request(Reason.CANCEL)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ from orchestration.warm.runs import MAX_ATTEMPTS, Runtime
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2
+STOP_S = 10.0
+"""How long a run that was canceled may take to stop by itself; then its process is ended, and it is canceled here."""
 PLACED_S = 180.0
 """How long Ray may take to find room for a run and to load its code."""
 
@@ -79,10 +82,15 @@ def _wanted(runtime: Runtime, claim: RunClaim) -> Isolation:
 
 
 def _follow(elsewhere: Elsewhere, claim: RunClaim, switch: Interrupt) -> None:
+    stop_by: float | None = None
     try:
         while not elsewhere.ended(LOOK_S):
             if switch.reason in {Reason.DRAIN, Reason.LOST}:
                 raise LeaseLost(f"run {claim.run_id}: {switch.reason}")
+            if switch.reason is Reason.CANCEL:
+                stop_by = stop_by or time.monotonic() + STOP_S
+                if time.monotonic() > stop_by:
+                    raise Died("it did not stop when it was asked to")
     finally:
         elsewhere.kill()
 

@@ -6,8 +6,10 @@ commit is `commits`' and `writing`'s matter.
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
+import dagster as dg
 import sqlalchemy as sa
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage.run_storage import PostgresRunStorage
@@ -20,7 +22,9 @@ from orchestration.warm.commits import GroupCommit, Row
 from orchestration.warm.internals import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
+    FINISHED_STATUSES,
     ConfigurableClassData,
+    DagsterEvent,
     DagsterRunAlreadyExists,
     EventLogEntry,
     RunsTable,
@@ -76,6 +80,14 @@ class WarmRunStorage(PostgresRunStorage):
 
     def optimize_for_webserver(self, *_: object, **__: object) -> None:
         """Keep the shared pool: Dagster's own for the webserver breaks when the database is restarted."""
+
+    def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Bring a run's status along; who asks for its end may be overtaken by it, and then changes nothing."""
+        if event.event_type is dg.DagsterEventType.PIPELINE_CANCELING:
+            records = self.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
+            if any(record.dagster_run.status in FINISHED_STATUSES for record in records):
+                return
+        super().handle_run_event(run_id, event, update_timestamp)
 
     def has_run_stats_index_cols(self) -> bool:
         """Tell whether the schema has these columns."""

@@ -77,7 +77,8 @@ PARTS = {
         },
         """run as (update public.runs as r set status = n.status, update_timestamp = n.update_timestamp,
           start_time = coalesce(n.start_time, r.start_time), end_time = coalesce(n.end_time, r.end_time)
-          from {rows} as n where r.run_id = n.run_id)""",
+          from {rows} as n where r.run_id = n.run_id
+            and (n.status <> 'CANCELING' or r.status not in ('SUCCESS', 'FAILURE', 'CANCELED')))""",
     ),
     "output": _Part(
         {"run_id": "text", "step_key": "text", "output": "text", "value": "bytea", "url": "text"},
@@ -101,6 +102,7 @@ PARTS = {
           where q.run_id = n.run_id and q.token = n.token and q.state = 'running')""",
     ),
 }
+CANCELING = dg.DagsterRunStatus.CANCELING.value
 _KEYS = {"run": ("run_id",), "output": ("run_id", "step_key", "output"), "created": ("run_id",)}
 """Tables of which a statement can write a row once only: the last one counts."""
 
@@ -185,6 +187,9 @@ def _by_table(batch: Iterable[Row]) -> dict[str, Sequence[Mapping[str, object]]]
 def _last_of_each(table: str, rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
     if (key := _KEYS.get(table)) is None or len(rows) == 1:
         return rows
+    if table == "run":
+        # Whoever asks for a run's end may be overtaken by it.
+        rows = sorted(rows, key=lambda row: row["status"] != CANCELING)
     return list({tuple(row[name] for name in key): row for row in rows}.values())
 
 

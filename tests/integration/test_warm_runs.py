@@ -56,6 +56,18 @@ def test_every_kind_of_job_leaves_the_same_events_as_under_the_in_process_execut
     assert different == {}
 
 
+def test_a_cancel_that_the_end_has_overtaken_changes_nothing(warm: WarmHome) -> None:
+    with warm.worker() as worker:
+        run_id = warm.request("five")
+        warm.ended(run_id)
+        stale = warm.instance.get_run_by_id(run_id).with_status(dg.DagsterRunStatus.STARTED)
+
+        for instance in (warm.instance, worker._runtime.instance):
+            instance.report_run_canceling(stale)
+
+        assert warm.status(run_id) == "SUCCESS"
+
+
 def test_thirty_two_runs_at_once_do_not_mix(warm: WarmHome) -> None:
     with warm.worker(threads=32):
         runs = [warm.request("chatting", {"ops": {"one": {"config": {"start": n}}}}) for n in range(32)]
