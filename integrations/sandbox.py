@@ -67,13 +67,12 @@ def run(
     environment: Mapping[str, str],
     bounds: Bounds,
     stdin: bytes = b"",
-    readable: Sequence[Path] = (),
     contain: bool = True,
 ) -> Ended:
     """Run a program in its own folder and return how it ended; blocks for `bounds.seconds` at the most.
 
-    It begins in that folder, and nothing of it is left running. `readable` is shown to it read-only. Raises
-    `Misconfigured` where it shall be closed in and can't be.
+    It begins in that folder, and nothing of it is left running. Raises `Misconfigured` where it shall be closed in and
+    can't be.
     """
     if contain and not available():
         raise Misconfigured(
@@ -84,7 +83,7 @@ def run(
     if user is not None:
         _give(folder, user)
     place = INSIDE if contain else str(folder)
-    walls = _walls(folder, readable, user) if contain else []
+    walls = _walls(folder, user) if contain else []
     line = [*walls, *_bounded(bounds, user, contain=contain), "env", "-C", place, *command]
     path = f"{PYTHON}/bin:/usr/local/bin:/usr/bin:/bin"
     environment = {"PATH": path, "HOME": place, "TMPDIR": place, "LANG": "C.UTF-8", **environment}
@@ -103,7 +102,7 @@ def run(
         _end(process, user)
 
 
-def _walls(folder: Path, readable: Sequence[Path], user: int | None) -> list[str]:
+def _walls(folder: Path, user: int | None) -> list[str]:
     """Return the beginning of the command line that shows a program its folder and a read-only system, no more."""
     words = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr"]
@@ -119,7 +118,7 @@ def _walls(folder: Path, readable: Sequence[Path], user: int | None) -> list[str
             words += ["--ro-bind", str(path), str(path)]
     small = ["--size", "1048576", "--tmpfs"]
     words += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm", "--remount-ro", "/dev", *small, "/tmp"]  # noqa: S108
-    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", PYTHON, *map(str, readable)):
+    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", PYTHON):
         words += ["--ro-bind-try", path, path]
     return [*words, "--bind", str(folder), INSIDE, "--remount-ro", "/", "--chdir", "/", "--"]
 
@@ -259,7 +258,7 @@ _tried: list[bool] = []
 def _works() -> bool:
     """Whether walls can be made here; the kernel may forbid it. Asked once."""
     if not _tried:
-        line = [*_walls(Path("/usr"), (), None if os.geteuid() else 65_518), "/usr/bin/env", "true"]
+        line = [*_walls(Path("/usr"), None if os.geteuid() else 65_518), "/usr/bin/env", "true"]
         tried = subprocess.run(line, capture_output=True, check=False, timeout=10)  # noqa: S603 - fixed words
         _tried.append(tried.returncode == 0)
     return _tried[0]
