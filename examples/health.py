@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from examples.probing import Finding, probe
+from orchestration.authoring import command
 
 MOST = 20
 
@@ -43,23 +44,23 @@ def write_health_report(context: dg.OpExecutionContext, findings: list[Finding])
     return f"**{up} of {len(findings)} up**\n\n{table}"
 
 
-@dg.job(
-    executor_def=dg.in_process_executor,
-    metadata={
-        "runbell/description/zh": "检查网址或主机是否正常、响应多快、证书何时到期",
-        "runbell/aliases": ["体检", "健康检查"],
-        "runbell/examples": [
-            "Is example.com up?",
-            "Check whether our servers answer",
-            "Which of these sites is slow or down?",
-            "How long is the certificate of example.com valid?",
-            "example.com 还活着吗？",
-            "检查一下网站是不是挂了",
-            "看看哪些网址打不开",
-            "这个网站能打开吗？",
-        ],
-    },
+@command(
+    effect="read",
+    allowed="everyone",
+    description_zh="检查网址或主机是否正常、响应多快、证书何时到期",
+    aliases=["体检", "健康检查"],
+    examples=[
+        "Is example.com up?",
+        "Check whether our servers answer",
+        "Which of these sites is slow or down?",
+        "How long is the certificate of example.com valid?",
+        "example.com 还活着吗？",
+        "检查一下网站是不是挂了",
+        "看看哪些网址打不开",
+        "这个网站能打开吗？",
+    ],
 )
+@dg.job(executor_def=dg.in_process_executor)
 def health() -> None:
     """Check whether web sites and servers answer, how fast, and when their certificates expire."""
     write_health_report(check())

@@ -9,6 +9,7 @@ from pydantic import Field
 from examples.charting import draw_bars
 from examples.shop import Figures, figures
 from integrations.messages import Reply
+from orchestration.authoring import command
 
 
 class Sales(dg.Config):
@@ -52,22 +53,22 @@ def write_sales_report(found: Figures, chart: str) -> Reply:
     return Reply(text=text, files=(Path(chart),))
 
 
-@dg.job(
-    executor_def=dg.in_process_executor,
-    metadata={
-        "runbell/description/zh": "示例商店的销售报表，附图表",
-        "runbell/aliases": ["销售", "销售报表"],
-        "runbell/examples": [
-            "Show me the sales",
-            "How much did we sell per region?",
-            "Chart the revenue by product",
-            "Which product sold best in 2025?",
-            "看一下销售额",
-            "按地区画出营收图表",
-            "哪些产品卖得最好？",
-        ],
-    },
+@command(
+    effect="read",
+    allowed="everyone",
+    description_zh="示例商店的销售报表，附图表",
+    aliases=["销售", "销售报表"],
+    examples=[
+        "Show me the sales",
+        "How much did we sell per region?",
+        "Chart the revenue by product",
+        "Which product sold best in 2025?",
+        "看一下销售额",
+        "按地区画出营收图表",
+        "哪些产品卖得最好？",
+    ],
 )
+@dg.job(executor_def=dg.in_process_executor)
 def sales() -> None:
     """Report the sales of the sample shop from its database, with a chart."""
     found = query_sales()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from examples.reading import documents_in, read_text
 from examples.wording import Summary, summarise
+from orchestration.authoring import command
 from serving.client import Models
 
 
@@ -49,21 +50,21 @@ def write_summary(context: dg.OpExecutionContext, summaries: list[Summary]) -> s
     return text
 
 
-@dg.job(
-    executor_def=dg.in_process_executor,
-    metadata={
-        "runbell/description/zh": "概括文件夹里的文档，并附上原文引文",
-        "runbell/aliases": ["摘要", "总结"],
-        "runbell/examples": [
-            "Summarise the documents",
-            "What do these documents say?",
-            "Give me a short version of the files in the folder",
-            "总结一下这些文档",
-            "这些文件讲了什么？",
-            "给我一份文件夹的摘要",
-        ],
-    },
+@command(
+    effect="read",
+    allowed="everyone",
+    description_zh="概括文件夹里的文档，并附上原文引文",
+    aliases=["摘要", "总结"],
+    examples=[
+        "Summarise the documents",
+        "What do these documents say?",
+        "Give me a short version of the files in the folder",
+        "总结一下这些文档",
+        "这些文件讲了什么？",
+        "给我一份文件夹的摘要",
+    ],
 )
+@dg.job(executor_def=dg.in_process_executor)
 def summary() -> None:
     """Summarise the documents of a folder, with quotations."""
     write_summary(find_documents().map(summarise_document).collect())

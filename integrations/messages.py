@@ -202,12 +202,15 @@ class Reply(Frozen):
 
 
 class Principal(Frozen):
-    """One person over all their accounts."""
+    """One person over all their accounts, with what the settings give these: roles and groups."""
 
     id: str
     tenant: str
     name: str
     roles: tuple[str, ...] = ("user",)
+    groups: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    """Each as `CHANNEL:ACCOUNT`."""
 
 
 class Receipt(Frozen):

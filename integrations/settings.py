@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from integrations.settings_access import Access
 from integrations.settings_actions import Actions
 from integrations.settings_channels import Channels
 from integrations.settings_section import Port, Section
@@ -173,6 +174,7 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()
     actions: Actions = Actions()
+    access: Access = Access()
 
     @classmethod
     def settings_customise_sources(

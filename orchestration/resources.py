@@ -55,7 +55,9 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
     if settings.database.url is None:
         raise Misconfigured("There is no database: run `runbell up`, or set RUNBELL_DATABASE__URL to postgresql://…")
     url = resolve(settings.database.url, name="database.url").get_secret_value()
-    database = Database(url, files=settings.state / "files", pool_size=settings.database.pool_size)
+    database = Database(
+        url, files=settings.state / "files", pool_size=settings.database.pool_size, access=settings.access
+    )
     models = CachingModels(asked)
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=settings.serving.embedder)
     for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):

@@ -6,6 +6,8 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from orchestration.authoring import command, not_a_command
+
 
 class Region(Enum):
     EUROPE = "eu"
@@ -75,13 +77,12 @@ def nested():
     return greet_op()
 
 
-@dg.job(
-    metadata={
-        "runbell/examples": ["Greet Ada", "向小王问好"],
-        "runbell/aliases": ["hi", "问好"],
-        "runbell/description/zh": "打招呼",
-    }
+@command(
+    examples=["Greet Ada", "向小王问好"],
+    aliases=["hi", "问好"],
+    description_zh="打招呼",
 )
+@dg.job
 def greet() -> None:
     """Say hello to somebody."""
     greet_op()
@@ -128,12 +129,14 @@ def secretive() -> None:
     secretive_op()
 
 
-@dg.job(metadata={"runbell/hidden": True})
+@command(hidden=True)
+@dg.job
 def hidden() -> None:
     greet_op()
 
 
-@dg.job(metadata={"runbell/command": False})
+@not_a_command
+@dg.job
 def internal() -> None:
     greet_op()
 

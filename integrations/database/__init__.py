@@ -34,6 +34,7 @@ from integrations.database.records import (
 from integrations.database.retention import Keep, Retention
 from integrations.database.runs import RunQueue
 from integrations.files import FileStore
+from integrations.settings_access import Access
 
 __all__ = [
     "ClaimedMessage",
@@ -61,7 +62,9 @@ __all__ = [
 class Database:
     """All stores over one PostgreSQL database, and the files beside it. One per process; thread-safe; blocks."""
 
-    def __init__(self, url: str, *, files: Path, pool_size: int = 16, name: str = "runbell") -> None:
+    def __init__(
+        self, url: str, *, files: Path, pool_size: int = 16, name: str = "runbell", access: Access | None = None
+    ) -> None:
         self.url = url
         self.engine = connect(url, pool_size=pool_size, name=name)
         self._live = connect(url, pool_size=4, durable=False, name=f"{name}-live")
@@ -70,7 +73,7 @@ class Database:
         self.runs = RunQueue(self.engine)
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
-        self.principals = Principals(self.engine)
+        self.principals = Principals(self.engine, access)
         self.linking = Linking(self.engine, self.principals.refresh)
         self.commands = Commands(self.engine)
         self.proposals = Proposals(self.engine)

@@ -11,6 +11,7 @@ from integrations.database.engine import Store
 from integrations.database.tables import accounts, principals
 from integrations.errors import Forbidden
 from integrations.messages import Principal
+from integrations.settings_access import Access
 
 CACHE_S = 5.0
 """Seconds for which a principal is remembered: the longest that a withdrawn right outlives its withdrawal."""
@@ -20,8 +21,9 @@ CACHE_SIZE = 10_000
 class Principals(Store):
     """Who writes. The platform's user id is trusted, a display name never."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, access: Access | None = None) -> None:
         super().__init__(engine)
+        self._access = access or Access()
         self._cache: dict[tuple[str, str, str], tuple[float, Principal]] = {}
 
     def resolve(
@@ -37,9 +39,9 @@ class Principals(Store):
             if row is None:
                 self._create(connection, key, name or account, roles)
                 row = self._find(connection, key)
-        if row is None or row.disabled_at is not None:
-            raise Forbidden("this account is disabled; ask an administrator")
-        principal = Principal(id=row.id, tenant=row.tenant, name=row.name, roles=tuple(row.roles))
+            if row is None or row.disabled_at is not None:
+                raise Forbidden("this account is disabled; ask an administrator")
+            principal = self._whole(connection, row)
         if len(self._cache) >= CACHE_SIZE:
             self._cache.clear()
         self._cache[key] = (time.monotonic(), principal)
@@ -50,7 +52,7 @@ class Principals(Store):
         query = sa.select(principals).where(principals.c.id == principal_id, principals.c.disabled_at.is_(None))
         with self._transaction() as connection:
             row = connection.execute(query).first()
-        return Principal(id=row.id, tenant=row.tenant, name=row.name, roles=tuple(row.roles)) if row else None
+            return self._whole(connection, row) if row else None
 
     def disable(self, principal_id: str) -> None:
         """Refuse this principal from now on."""
@@ -74,6 +76,15 @@ class Principals(Store):
     def refresh(self) -> None:
         """Forget what is remembered of accounts; other processes do so within `CACHE_S`."""
         self._cache.clear()
+
+    def _whole(self, connection: sa.Connection, row: Any) -> Principal:
+        """Return the principal with all accounts, and what the settings give these."""
+        found = connection.execute(sa.select(accounts).where(accounts.c.principal_id == row.id))
+        mine = tuple(sorted(f"{account.channel}:{account.account}" for account in found))
+        groups = self._access.groups_of([*mine, f"principal:{row.id}"])
+        given = self._access.roles_of([*mine, f"principal:{row.id}"], groups)
+        roles = tuple(dict.fromkeys([*row.roles, *given]))
+        return Principal(id=row.id, tenant=row.tenant, name=row.name, roles=roles, groups=groups, accounts=mine)
 
     def _find(self, connection: sa.Connection, key: tuple[str, str, str]) -> Any:
         query = (

@@ -24,7 +24,11 @@ def main() -> int:
     try:
         url = secrets.resolve(settings.database.url, name="database.url").get_secret_value()
         database = Database(
-            url, files=settings.state / "files", pool_size=settings.database.pool_size, name="runbell-gateway"
+            url,
+            files=settings.state / "files",
+            pool_size=settings.database.pool_size,
+            name="runbell-gateway",
+            access=settings.access,
         )
         server = uvicorn.Server(configuration(settings, database))
     except Misconfigured as error:

@@ -1,16 +1,7 @@
 """The catalogue: every job of a code location becomes a command; its config class is the argument list.
 
-A plain Dagster job needs nothing more. What a job lacks is said in its metadata, plain Dagster again
-(metadata and not tags, because tags are copied onto every run):
-
-    @dg.job(metadata={
-        "runbell/examples": ["Is example.com up?", "example.com 还活着吗？"],   # any language
-        "runbell/aliases": ["ping", "体检"],
-        "runbell/description/zh": "检查网址是否正常",
-        "runbell/rest": "question",     # the argument that takes free text to the end of the line
-        "runbell/hidden": True,         # may be typed, but is neither listed nor proposed
-        "runbell/command": False,       # no command at all: started by the platform only
-    })
+A plain Dagster job needs nothing more. What a job lacks is said with `@command` (`orchestration/authoring.py`), which
+keeps it in the job's metadata: in metadata and not in tags, because tags are copied onto every run.
 
 An argument that takes the rest of the line is found by itself where there is no doubt: the last required
 argument if it is text, or the only text among optional ones if it comes first.
@@ -23,9 +14,12 @@ from typing import cast
 import dagster as dg
 from dagster._config import Field, Shape
 from dagster._core.definitions.repository_definition import RepositoryDefinition
+from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from rapidfuzz import fuzz, process
 
+from orchestration.authoring import KEY
+from orchestration.commands.policy import Declared, places_of
 from orchestration.commands.schemas import Inexpressible, schema_of_type, schemas_of_class
 from orchestration.commands.slots import Slot, slots_of
 from orchestration.commands.spec import Argument, CommandSpec
@@ -46,9 +40,7 @@ def compile_location(repository: RepositoryDefinition, location_name: str) -> li
     """Return the commands of a code location, by name; a job that can't be one is left out with a logged reason."""
     specs: list[CommandSpec] = []
     for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
-        if job.name.startswith("__") or _metadata(job, "command") is False:
-            continue
-        if (location_name, job.name) in PLATFORM_JOBS:
+        if job.name.startswith("__") or is_no_command(job) or (location_name, job.name) in PLATFORM_JOBS:
             continue
         try:
             specs.append(compile_job(job, location_name))
@@ -63,21 +55,32 @@ def compile_job(job: dg.JobDefinition, location_name: str) -> CommandSpec:
     """Return the command of one job. Raises `Inexpressible`, saying why, where its config can't be typed."""
     if job.partitions_def is not None:
         raise Inexpressible("it is partitioned: start it from the Dagster UI, which asks for the partition")
+    declared = declared_by(job)
     arguments = tuple(_arguments(slots_of(job)))
-    hidden = _metadata(job, "hidden") is True
+    _check_places(declared, arguments)
     return CommandSpec(
-        name=job.name,
+        **{**dict(declared), "name": declared.name or job.name, "rest": _rest(arguments, declared.rest)},
         location=location_name,
         job=job.name,
         description=(job.description or "").strip(),
-        description_zh=str(_metadata(job, "description/zh") or ""),
         arguments=arguments,
-        rest=_rest(arguments, _metadata(job, "rest")),
-        aliases=_texts(_metadata(job, "aliases")),
-        examples=_texts(_metadata(job, "examples")),
-        hidden=hidden,
         run_config=cast("dict[str, object]", dict(job.run_config or {})),
     )
+
+
+def is_no_command(job: dg.JobDefinition) -> bool:
+    """Whether `@not_a_command` stands on it."""
+    said = job.metadata.get(KEY)
+    return said is not None and said.value is False
+
+
+def declared_by(job: dg.JobDefinition) -> Declared:
+    """Return what `@command` says of a job, or the defaults. Raises `Inexpressible` where it was written otherwise."""
+    said = job.metadata.get(KEY)
+    try:
+        return Declared.model_validate(said.value if said is not None else {})
+    except ValidationError as error:
+        raise Inexpressible(f"its metadata {KEY} was not made by @command: {error}") from error
 
 
 def unique(specs: Sequence[CommandSpec], taken: Iterable[str]) -> list[CommandSpec]:
@@ -176,24 +179,22 @@ def _schemas(slot: Slot) -> dict[str, Schema]:
     return found
 
 
-def _rest(arguments: Sequence[Argument], named: object) -> str | None:
-    if isinstance(named, str):
+def _check_places(declared: Declared, arguments: Sequence[Argument]) -> None:
+    """Refuse a concurrency key that names what is no argument, or a secret, which would be seen in it."""
+    for place in places_of(declared.concurrency_key or ""):
+        found = next((argument for argument in arguments if argument.name == place), None)
+        if found is None or found.secret:
+            what = "no argument" if found is None else "a secret"
+            raise Inexpressible(f"concurrency_key names {place!r}, which is {what}")
+
+
+def _rest(arguments: Sequence[Argument], named: str | None) -> str | None:
+    if named is not None:
         if not any(argument.name == named and argument.is_text for argument in arguments):
-            raise Inexpressible(f"runbell/rest names {named!r}, which is no text argument")
+            raise Inexpressible(f"rest names {named!r}, which is no text argument")
         return named
     required = [argument for argument in arguments if argument.required]
     if required:
         return required[-1].name if required[-1].is_text else None
     texts = [argument for argument in arguments if argument.is_text]
     return texts[0].name if len(texts) == 1 and arguments[0] is texts[0] else None
-
-
-def _metadata(job: dg.JobDefinition, key: str) -> object:
-    value = job.metadata.get(f"runbell/{key}")
-    return None if value is None else cast("object", value.value)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(str(item) for item in cast("list[object]", value)) if isinstance(value, list) else ()

@@ -12,6 +12,7 @@ from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestration.commands.policy import Traits
 from orchestration.commands.values import Schema, in_config_form, without_null
 
 
@@ -49,19 +50,14 @@ class Argument(Frozen):
         return [str(option) for option in cast("list[object]", schema.get("enum", []))]
 
 
-class CommandSpec(Frozen):
-    """What is known of a command outside its code location. `rest` names the argument that takes free text."""
+class CommandSpec(Traits):
+    """What is known of a command outside its code location: `Traits`, and these."""
 
     name: str
     location: str
     job: str
     description: str = ""
-    description_zh: str = ""
     arguments: tuple[Argument, ...] = ()
-    rest: str | None = None
-    aliases: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
-    hidden: bool = False
     run_config: dict[str, object] = Field(default_factory=dict[str, object])
     """The job's own default config; arguments are laid over it."""
 

@@ -1,7 +1,6 @@
 """`runbell check`: load every code location and look at what would fail or be missed later, each with its place."""
 
 import ast
-import difflib
 import os
 import traceback
 from collections.abc import Iterator
@@ -13,14 +12,12 @@ import dagster as dg
 
 from integrations.errors import Misconfigured
 from integrations.settings import Settings
-from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job
+from orchestration.authoring import KEY
+from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, is_no_command
 from orchestration.commands.schemas import Inexpressible
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import CONTROLS, same_name
 from orchestration.warm.location import load_location, location_names
-
-MEANT = ("examples", "aliases", "description/zh", "rest", "hidden", "command")
-"""What follows `runbell/` in a job's metadata."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,9 @@ def _theirs(file: str, folder: Path) -> bool:
 def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str]) -> Iterator[Complaint]:
     place = _place(job, location)
     for key in job.metadata:
-        word = key.removeprefix("runbell/")
-        if key != word and word not in MEANT:
-            near = difflib.get_close_matches(word, MEANT, 1)
-            hint = f"did you mean runbell/{near[0]}?" if near else f"there are {', '.join(MEANT)}."
-            yield Complaint(place, f"{job.name}: the metadata {key} means nothing; {hint}")
-    command = job.metadata.get("runbell/command")
-    if (location, job.name) in PLATFORM_JOBS or (command is not None and command.value is False):
+        if key.startswith("runbell/") and key != KEY:
+            yield Complaint(place, f"{job.name}: the metadata {key} means nothing; say it with @command")
+    if (location, job.name) in PLATFORM_JOBS or is_no_command(job):
         return
     try:
         spec = compile_job(job, location)

@@ -20,7 +20,7 @@ def opened(settings: Settings, endpoints: Path) -> Generator[Database]:
         if settings.database.url is None:
             raise NotUp
         url = resolve(settings.database.url, name="database.url").get_secret_value()
-    database = Database(url, files=settings.state / "files", pool_size=1)
+    database = Database(url, files=settings.state / "files", pool_size=1, access=settings.access)
     try:
         yield database
     except Unavailable as error:

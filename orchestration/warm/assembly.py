@@ -27,6 +27,7 @@ def open_database(settings: Settings, name: str = "runbell-worker") -> Database:
         files=settings.state / "files",
         pool_size=settings.database.pool_size,
         name=name,
+        access=settings.access,
     )
 
 

@@ -39,6 +39,6 @@ def test_housekeeping_sweeps_messages_runs_and_memory(warm: WarmHome) -> None:
 
 
 def test_housekeeping_runs_every_night_and_is_not_listed() -> None:
-    assert housekeeping.metadata["runbell/hidden"].value is True
+    assert housekeeping.metadata["runbell/command"].value["hidden"] is True
     assert nightly_housekeeping.cron_schedule == "30 3 * * *"
     assert nightly_housekeeping.job is housekeeping

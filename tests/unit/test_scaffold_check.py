@@ -89,14 +89,29 @@ def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("def compose(", "def compose(:", "workflow.py:15: error: SyntaxError"),
+        ("def compose(", "def compose(:", "workflow.py:17: error: SyntaxError"),
         ("import dagster as dg", "import dagster as dg\nimport nothing_there", "workflow.py:4: error: ModuleNotFound"),
-        ('name="everybody"', 'name="x", times=99', "workflow.py:43: error: ValidationError: 1 validation error"),
-        ("runbell/examples", "runbell/exampels", "did you mean runbell/examples?"),
-        ('"runbell/examples"', '"runbell/aliases": ["help"], "runbell/examples"', "the name help belongs to a control"),
+        ('name="everybody"', 'name="x", times=99', "workflow.py:44: error: ValidationError: 1 validation error"),
+        (
+            "@dg.job\n",
+            '@dg.job(metadata={"runbell/rest": "name"})\n',
+            "runbell/rest means nothing; say it with @command",
+        ),
+        ("    examples=", '    aliases="help",\n    examples=', "the name help belongs to a control"),
+        (
+            "    examples=",
+            '    effect="writes",\n    examples=',
+            "ValueError: @command: effect: Input should be 'read'",
+        ),
+        ("    examples=", '    aliases="a b",\n    examples=', "ValueError: @command: the alias 'a b' can't be typed"),
+        (
+            "    examples=",
+            '    concurrency_key="{who}",\n    examples=',
+            "concurrency_key names 'who', which is no argument",
+        ),
         ('    execution_timezone="UTC",\n', "", "has no execution_timezone"),
         ('{"compose": Greeting(name="everybody")}', '{"compose": {"config": {"times": 1}}}', "every_morning: Error"),
-        ('"runbell/examples"', '"runbell/rest": "times", "runbell/examples"', "is no command: runbell/rest names"),
+        ("    examples=", '    rest="times",\n    examples=', "is no command: rest names"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str, new: str, said: str) -> None:
