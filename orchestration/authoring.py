@@ -63,7 +63,7 @@ def not_a_command(job: dg.JobDefinition) -> dg.JobDefinition:
 
 
 def _with(job: dg.JobDefinition, value: dg.MetadataValue) -> dg.JobDefinition:
-    if not isinstance(job, dg.JobDefinition):
+    if not isinstance(job, dg.JobDefinition):  # pyright: ignore[reportUnnecessaryIsInstance] - authors need no checker
         raise TypeError(f"@command stands above @dg.job, not on {type(job).__name__}")
     if KEY in job.metadata:
         raise ValueError(f"@command: {job.name} has one already")

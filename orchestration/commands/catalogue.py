@@ -58,13 +58,17 @@ def compile_job(job: dg.JobDefinition, location_name: str) -> CommandSpec:
     declared = declared_by(job)
     arguments = tuple(_arguments(slots_of(job)))
     _check_places(declared, arguments)
-    return CommandSpec(
-        **{**dict(declared), "name": declared.name or job.name, "rest": _rest(arguments, declared.rest)},
-        location=location_name,
-        job=job.name,
-        description=(job.description or "").strip(),
-        arguments=arguments,
-        run_config=cast("dict[str, object]", dict(job.run_config or {})),
+    return CommandSpec.model_validate(
+        {
+            **dict(declared),
+            "name": declared.name or job.name,
+            "location": location_name,
+            "job": job.name,
+            "description": (job.description or "").strip(),
+            "arguments": arguments,
+            "rest": _rest(arguments, declared.rest),
+            "run_config": dict(job.run_config or {}),
+        }
     )
 
 
