@@ -84,7 +84,8 @@ class InboundMessage(Frozen):
     `kind` tells what happened: something was said; an earlier message was changed (`text` is the new one) or taken
     back; a button was pressed (`text` is what it says); a form was sent (`command` and `args`). `ref` is the
     platform's id of this message, `subject` of the one it is about: changed, taken back, replied to, pressed.
-    `mentioned` is true where the sender addressed Runbell by name in a group.
+    `mentioned` is true where the sender addressed Runbell by name in a group. `approval` is set by the database alone:
+    the id of the approval that the message has waited for.
     """
 
     address: Address
@@ -101,6 +102,7 @@ class InboundMessage(Frozen):
     mentioned: bool = False
     attachments: tuple[Attachment, ...] = ()
     callback_url: str | None = None
+    approval: str | None = None
     traceparent: str | None = None
     received_at: datetime = Spec(default_factory=utc_now)
 

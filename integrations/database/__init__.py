@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from integrations.database.approval_timers import ApprovalTimers
+from integrations.database.approvals import Approvals
 from integrations.database.catalogue import Commands, Proposals, Usage, Workers
 from integrations.database.conversation import Transcript
 from integrations.database.engine import connect
@@ -74,6 +76,8 @@ class Database:
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
         self.principals = Principals(self.engine, access)
+        self.approvals = Approvals(self.engine, self.principals.get)
+        self.approval_timers = ApprovalTimers(self.engine, self.principals.get)
         self.linking = Linking(self.engine, self.principals.refresh)
         self.commands = Commands(self.engine)
         self.proposals = Proposals(self.engine)

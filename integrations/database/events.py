@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from integrations.database.engine import Store, notify
-from integrations.database.inbox import check_fence
 from integrations.database.records import RunClaim
 from integrations.database.runs import NEVER
+from integrations.database.settling import check_fence
 from integrations.database.tables import NOW, Instant, inbox, metadata, run_queue
 from integrations.errors import InvalidInput, LeaseLost
 
@@ -73,27 +73,9 @@ class Events(Store):
         self, name: str, key: str, body: dict[str, Any], *, tenant: str = "default", event_id: str | None = None
     ) -> bool:
         """Store an event and wake the runs that wait for it; False where this event id was sent before."""
-        if len(json.dumps(body)) > BODY_BYTES:
-            raise InvalidInput(f"An event may hold {BODY_BYTES} bytes; send a reference instead.", field="body")
-        row = insert(events).values(tenant=tenant, name=name, key=key, body=body, event_id=event_id)
-        waiting = {"events": [{"name": name, "key": key}]}
         with self._transaction() as connection:
-            _lock(connection, tenant, name, key)
-            fresh = row.on_conflict_do_nothing(index_elements=["tenant", "name", "event_id"]).returning(events.c.id)
-            sent = connection.execute(fresh).first()
-            woken = connection.scalars(
-                sa.update(run_queue)
-                .where(
-                    run_queue.c.state == "parked",
-                    run_queue.c.tenant == tenant,
-                    run_queue.c.parked.contains(waiting),
-                )
-                .values(available_at=sa.func.now())
-                .returning(run_queue.c.location)
-            ).all()
-            for location in sorted(set(woken)):
-                notify(connection, "runbell_runs", location)
-        return sent is not None
+            lock_event(connection, tenant, name, key)
+            return put_event(connection, tenant, name, key, body, event_id=event_id)
 
     def take(self, claim: RunClaim, step: str, name: str, key: str) -> dict[str, Any] | None:
         """Take an event for an op and return its body, or None where there is none yet. Raises `LeaseLost`.
@@ -134,7 +116,7 @@ class Events(Store):
         with self._transaction() as connection:
             # `send` takes the same locks: an event is seen here, or its sender sees the run parked.
             for name, key in expected:
-                _lock(connection, claim.tenant, name, key)
+                lock_event(connection, claim.tenant, name, key)
             there = any(_is_there(connection, claim.tenant, name, key) for name, key in expected)
             values: dict[str, object] = {
                 "state": "queued" if there else "parked",
@@ -166,10 +148,35 @@ def _after(seconds: float) -> sa.ColumnElement[datetime]:
     return sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
-def _lock(connection: sa.Connection, tenant: str, name: str, key: str) -> None:
+def lock_event(connection: sa.Connection, tenant: str, name: str, key: str) -> None:
     """Serialise sending and parking for one name and key until commit."""
     text = f"event\x1f{tenant}\x1f{name}\x1f{key}"
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(text, 0))))
+
+
+def put_event(
+    connection: sa.Connection, tenant: str, name: str, key: str, body: dict[str, Any], *, event_id: str | None = None
+) -> bool:
+    """Send an event within the caller's transaction, which holds `lock_event`; see `Events.send`."""
+    if len(json.dumps(body)) > BODY_BYTES:
+        raise InvalidInput(f"An event may hold {BODY_BYTES} bytes; send a reference instead.", field="body")
+    row = insert(events).values(tenant=tenant, name=name, key=key, body=body, event_id=event_id)
+    waiting = {"events": [{"name": name, "key": key}]}
+    fresh = row.on_conflict_do_nothing(index_elements=["tenant", "name", "event_id"]).returning(events.c.id)
+    sent = connection.execute(fresh).first()
+    woken = connection.scalars(
+        sa.update(run_queue)
+        .where(
+            run_queue.c.state == "parked",
+            run_queue.c.tenant == tenant,
+            run_queue.c.parked.contains(waiting),
+        )
+        .values(available_at=sa.func.now())
+        .returning(run_queue.c.location)
+    ).all()
+    for location in sorted(set(woken)):
+        notify(connection, "runbell_runs", location)
+    return sent is not None
 
 
 def _is_there(connection: sa.Connection, tenant: str, name: str, key: str) -> bool:

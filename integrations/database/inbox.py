@@ -4,6 +4,9 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from integrations.approvals.values import Approval, NewApproval
+from integrations.database.approval_asking import LookUp, ask, use
+from integrations.database.approving import tell_requester
 from integrations.database.callbacks import tell
 from integrations.database.engine import Store, notify
 from integrations.database.questions import close_question, put_question
@@ -111,10 +114,12 @@ class Inbox(Store):
         worker: str | None,
         lease_s: float = 15.0,
         proposal: str | None = None,
+        approval: str | None = None,
     ) -> RunClaim | None:
         """Make the message's run in one transaction; with `worker`, already claimed by it.
 
         With `proposal`, the message is the yes to it, and closes it: raises `NotFound` where another was quicker.
+        With `approval`, the message has waited for it, and uses it up: raises `Forbidden` where it no longer holds.
         Returns the claim, or None where another worker shall take the run. Raises `LeaseLost`.
         """
         message, run_id = claimed.message, run_id_for(claimed.message_id)
@@ -122,9 +127,27 @@ class Inbox(Store):
             decide(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             close_question(connection, message.address, principal_id)
-            record_utterance(connection, claimed, principal_id, run_id)
+            if approval is None:
+                record_utterance(connection, claimed, principal_id, run_id)
+            else:
+                use(connection, approval)
             tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "running")
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
+
+    def hold(
+        self, claimed: ClaimedMessage, wanted: NewApproval, look_up: LookUp, *, proposal: str | None = None
+    ) -> Approval:
+        """Let a message wait for an approval before its run is made. Raises `LeaseLost`; see `start`."""
+        message, principal_id = claimed.message, wanted.requester_id
+        with self._transaction() as connection:
+            decide(connection, proposal)
+            self._leave_routing(connection, claimed, MessageStatus.WAITING, principal_id, run_id=None)
+            close_question(connection, message.address, principal_id)
+            made = ask(connection, wanted, look_up, lambda: record_utterance(connection, claimed, principal_id, None))
+            tell_requester(connection, made, message.ref or message.subject)
+            tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "waiting")
+            notify(connection, "runbell_inbox")
+        return made
 
     def settle(
         self,

@@ -94,20 +94,25 @@ def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> in
     return entry_id
 
 
+def post_within(connection: sa.Connection, message: OutboundMessage, key: str) -> bool:
+    """Queue a message that answers nobody, within the caller's transaction; False where the key was known."""
+    address = message.address
+    in_turn(connection, address.tenant, address.channel, address.conversation)
+    entry_id = enqueue(connection, message, key)
+    if entry_id is not None:
+        # No message ends here, but those who watch the conversation want to know.
+        told = {**address.model_dump(), "message_id": None, "status": None, "transcript_id": entry_id}
+        notify(connection, "runbell_settled", json.dumps(told))
+    return entry_id is not None
+
+
 class Outbox(Store):
     """Messages from their enqueueing to their delivery."""
 
     def post(self, message: OutboundMessage, *, key: str) -> bool:
         """Queue a message that answers nobody (a digest, a notice); False where the key was known. Idempotent."""
-        address = message.address
         with self._transaction() as connection:
-            in_turn(connection, address.tenant, address.channel, address.conversation)
-            entry_id = enqueue(connection, message, key)
-            if entry_id is not None:
-                # No message ends here, but those who watch the conversation want to know.
-                told = {**address.model_dump(), "message_id": None, "status": None, "transcript_id": entry_id}
-                notify(connection, "runbell_settled", json.dumps(told))
-        return entry_id is not None
+            return post_within(connection, message, key)
 
     def lease(
         self,

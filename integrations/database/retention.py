@@ -36,6 +36,10 @@ class _Rule:
 _ENDED = (
     "at < :before and not exists (select from runbell.run_queue q where q.run_id = {}.run_id and q.state <> 'finished')"
 )
+_DECIDED = (
+    "exists (select from runbell.approvals a where a.id = {}.approval_id and a.decided_at < :before"
+    " and a.state <> 'pending')"
+)
 _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
     _Rule("growing", "message_id", "lease_until < :before", "progress"),
@@ -43,6 +47,9 @@ _RULES = (
     _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
     _Rule("events", "id", "sent_at < :before", "detail"),
     _Rule("proposals", "id", "expires_at < :before", "detail"),
+    _Rule("approval_decisions", "approval_id, principal_id", _DECIDED.format("approval_decisions"), "summary"),
+    _Rule("approval_cards", "approval_id, channel, conversation", _DECIDED.format("approval_cards"), "summary"),
+    _Rule("approvals", "id", "decided_at < :before and state <> 'pending'", "summary"),
     _Rule("questions", "tenant, channel, conversation, principal_id", "expires_at < :before", "progress"),
     _Rule("link_codes", "principal_id", "expires_at < :before", "progress"),
     _Rule("link_attempts", "tenant, channel, account", "since < :before", "progress"),

@@ -1,0 +1,210 @@
+"""How an approval is shown: its card, the notices around it, and the answers to those who decide."""
+
+from datetime import datetime
+
+from integrations.approvals.policy import spoken
+from integrations.approvals.values import Answer, Approval, Decision
+from integrations.messages import Address, Card, Choice, Field, OutboundMessage
+
+MARKS = {"pending": "⏳", "approved": "✅", "denied": "⛔", "expired": "⌛", "voided": "🚫"}
+_STATES = {
+    "pending": ("waits for a decision", "等待审批"),
+    "approved": ("approved", "已批准"),
+    "denied": ("denied", "已拒绝"),
+    "expired": ("expired: nobody decided in time", "已过期：无人在期限内决定"),
+    "voided": ("void", "已作废"),
+}
+_CARD_STATES = {
+    "pending": "waiting",
+    "approved": "succeeded",
+    "denied": "failed",
+    "expired": "failed",
+    "voided": "neutral",
+}
+
+
+def card(approval: Approval, address: Address, *, reminder: bool = False) -> OutboundMessage:
+    """Return the message that asks, or that shows how it ended; it carries buttons only while it waits."""
+    title = say(approval, f"Approval {approval.id}", f"审批 {approval.id}")
+    state = say(approval, *_STATES[approval.state])
+    facts = [
+        Field(name=say(approval, "Asked by", "申请人"), value=approval.requester_name or "–"),
+        Field(name=say(approval, "Approvers", "审批人"), value=approvers(approval)),
+        *([Field(name=say(approval, "Effect", "影响"), value=approval.effect)] if approval.effect else []),
+        *([Field(name=say(approval, "Until", "截止"), value=instant(approval.expires_at))] if _open(approval) else []),
+        *(Field(name=_verdict(approval, one), value=_said(one), short=False) for one in approval.decisions),
+        *([Field(name=say(approval, "Why", "原因"), value=approval.why, short=False)] if approval.why else []),
+    ]
+    head = f"{MARKS[approval.state]} **{title}** · {state}"
+    if reminder:
+        head = say(approval, "⏰ Still waiting\n\n", "⏰ 仍在等待\n\n") + head
+    body = f"```\n{approval.shown}\n```"
+    lines = "\n".join(f"{fact.name}: {fact.value}" for fact in facts)
+    return OutboundMessage.model_validate(
+        {
+            "address": address,
+            "kind": "notice",
+            "text": f"{head}\n\n{body}\n\n{lines}" + (f"\n\n{_how(approval)}" if _open(approval) else ""),
+            "choices": choices(approval) if _open(approval) else (),
+            "card": Card.model_validate(
+                {
+                    "title": f"{title} · {state}",
+                    "text": body,
+                    "state": _CARD_STATES[approval.state],
+                    "fields": tuple(facts),
+                }
+            ),
+        }
+    )
+
+
+def choices(approval: Approval) -> tuple[Choice, Choice]:
+    """Return the two buttons: each says what can be typed as well."""
+    return (
+        Choice(label=say(approval, "Approve", "批准"), text=f"/approve {approval.id}", style="primary"),
+        Choice(label=say(approval, "Deny", "拒绝"), text=f"/deny {approval.id}", style="danger"),
+    )
+
+
+def waits(approval: Approval) -> str:
+    """Tell the requester whom their command waits for."""
+    return say(
+        approval,
+        f"⏳ `{approval.shown}` waits for approval `{approval.id}` by {approvers(approval)}, until "
+        f"{instant(approval.expires_at)}. `/cancel` takes it back.",
+        f"⏳ `{approval.shown}` 正在等待审批 `{approval.id}`（{approvers(approval)}），截止 "
+        f"{instant(approval.expires_at)}。`/取消` 可撤回。",
+    )
+
+
+def ended(approval: Approval) -> str:
+    """Tell the requester how it ended, and that nothing was run."""
+    who = ", ".join(one.name for one in approval.decisions if one.verdict == "deny")
+    reasons = "; ".join(one.reason for one in approval.decisions if one.verdict == "deny" and one.reason)
+    why = f": {reasons or approval.why}" if reasons or approval.why else ""
+    by = say(approval, f" by {who}", f"（{who}）") if who else ""
+    state = say(approval, *_STATES[approval.state])
+    return say(
+        approval,
+        f"{MARKS[approval.state]} Approval `{approval.id}` for `{approval.shown}`: {state}{by}{why}. Nothing was run.",
+        f"{MARKS[approval.state]} `{approval.shown}` 的审批 `{approval.id}`：{state}{by}{why}。没有运行任何内容。",
+    )
+
+
+def approved(approval: Approval) -> str:
+    """Tell the requester who agreed."""
+    names = ", ".join(one.name for one in approval.said_yes)
+    return say(
+        approval,
+        f"✅ {names} approved `{approval.shown}` (`{approval.id}`); it goes on now.",
+        f"✅ {names} 已批准 `{approval.shown}`（`{approval.id}`），现在继续。",
+    )
+
+
+def answered(answer: Answer, approval_id: str, language: str) -> str:
+    """Tell somebody what became of their word."""
+    found = answer.approval
+    shown = approval_id[:20]
+    english, chinese = _ANSWERS[answer.outcome]
+    values = {
+        "id": shown,
+        "what": found.shown if found else "",
+        "state": pick(language, *_STATES[found.state]) if found else "",
+        "who": ", ".join(one.name for one in found.decisions) if found else "",
+        "missing": found.missing if found else 0,
+    }
+    text = pick(language, english, chinese).format(**values)
+    if answer.outcome == "over" and found is not None and (values["who"] or found.why):
+        text += f" ({', '.join(filter(None, [str(values['who']), found.why]))})"
+    return text
+
+
+def line(approval: Approval) -> str:
+    """Return one line of a list."""
+    return (
+        f"- {MARKS[approval.state]} `{approval.id}` `{approval.shown}` · {approval.requester_name or '–'} · "
+        f"{approvers(approval)} · {instant(approval.expires_at)}"
+    )
+
+
+def approvers(approval: Approval) -> str:
+    """Name whom it waits for."""
+    policy = approval.policy
+    names = spoken(policy.rules(escalated=approval.escalated))
+    return names if policy.count == 1 else f"{policy.count} × {names}"
+
+
+def say(approval: Approval, english: str, chinese: str) -> str:
+    """Return the wording in the requester's language."""
+    return pick(approval.language, english, chinese)
+
+
+def pick(language: str, english: str, chinese: str) -> str:
+    """Return the wording of a language."""
+    return chinese if language == "zh" else english
+
+
+def instant(at: datetime) -> str:
+    """Write an instant."""
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _open(approval: Approval) -> bool:
+    return approval.state == "pending"
+
+
+def _how(approval: Approval) -> str:
+    reason = " REASON" if approval.policy.reason_required else ""
+    return say(
+        approval,
+        f"Answer here or anywhere: `/approve {approval.id}{reason}` or `/deny {approval.id}{reason}`.",
+        f"可在任意平台回复：`/approve {approval.id}{reason}` 或 `/deny {approval.id}{reason}`。",
+    )
+
+
+def _verdict(approval: Approval, one: Decision) -> str:
+    return say(approval, *(("Approved", "批准") if one.verdict == "approve" else ("Denied", "拒绝")))
+
+
+def _said(one: Decision) -> str:
+    return f"{one.name}, {instant(one.at)}" + (f": {one.reason}" if one.reason else "")
+
+
+_ANSWERS = {
+    "approved": ("✅ `{id}` is approved: `{what}`", "✅ `{id}` 已批准：`{what}`"),
+    "denied": ("⛔ `{id}` is denied: `{what}`", "⛔ `{id}` 已拒绝：`{what}`"),
+    "counted": (
+        "👍 Your approval of `{id}` counts; {missing} more wanted.",
+        "👍 已记录你对 `{id}` 的批准；还需 {missing} 人。",
+    ),
+    "unknown": (
+        "There is no approval `{id}` that you may decide. `/approvals` lists them. Nothing was changed.",
+        "没有你可以决定的审批 `{id}`。`/approvals` 可查看。没有更改任何内容。",
+    ),
+    "over": (
+        "Approval `{id}` is over: {state}. Your answer changed nothing.",
+        "审批 `{id}` 已结束：{state}。你的回答没有更改任何内容。",
+    ),
+    "self": (
+        "You asked for `{id}` yourself, so somebody else has to decide. Nothing was changed; `/cancel` takes it back.",
+        "`{id}` 是你自己申请的，须由他人决定。没有更改任何内容；`/取消` 可撤回。",
+    ),
+    "forbidden": (
+        "You are not among those who may decide `{id}`. Nothing was changed.",
+        "你不在 `{id}` 的审批人之列。没有更改任何内容。",
+    ),
+    "twice": (
+        "You have answered `{id}` before; that stands. {missing} more wanted.",
+        "你已对 `{id}` 作过答复，以该答复为准；还需 {missing} 人。",
+    ),
+    "reason": (
+        "Approval `{id}` wants a reason: write `/approve {id} REASON` or `/deny {id} REASON`. Nothing was changed.",
+        "审批 `{id}` 需要说明理由：`/approve {id} 理由` 或 `/deny {id} 理由`。没有更改任何内容。",
+    ),
+    "delegated": ("🤝 `{id}` may be decided by them as well now.", "🤝 现在对方也可以决定 `{id}`。"),
+    "nobody": (
+        "That is nobody I know, or `{id}` may not be handed on. Name an account as CHANNEL:ACCOUNT. "
+        "Nothing was changed.",
+        "找不到此人，或 `{id}` 不允许转交。请用 平台:账号 指定。没有更改任何内容。",
+    ),
+}
