@@ -7,9 +7,17 @@
 
 The run stays STARTED and its page says what it waits for; the ops before never run again. `send_event` of
 `Database.events`, or `POST /v1/events/NAME`, ends the wait; an event that was sent before is found.
+
+    @dg.job
+    def refund():
+        order = ask()
+        pay(order, wait_for_approval("Refund this order?", Approval(approvers=["manager"]), details=order))
+
+An approval is bound to its details: an op that wants others the next time asks anew.
 """
 
 import functools
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,11 +25,25 @@ from typing import Any
 
 import dagster as dg
 
+from integrations.approvals.policy import Policy
+from integrations.approvals.words import instant
 from integrations.errors import InvalidInput
+from orchestration.authoring import Approval
 from orchestration.warm import parking
-from orchestration.warm.parking import Expired
+from orchestration.warm.parking import Denied, Expired
 
-__all__ = ["Expired", "await_event", "sleep_until", "wait_for_event", "wait_until"]
+__all__ = [
+    "Denied",
+    "Expired",
+    "await_approval",
+    "await_event",
+    "sleep_until",
+    "wait_for_approval",
+    "wait_for_event",
+    "wait_until",
+]
+MOST_SHOWN = 1_500
+"""Characters of an approval's details that are shown."""
 
 
 @dg.op(tags={"runbell/waits": "timer"}, description="Wait until an instant, without holding a worker; give it back.")
@@ -59,6 +81,68 @@ def await_event(name: str, timeout: timedelta, key: str | None = None) -> dict[s
     if (waits := parking.here()) is None:
         raise InvalidInput("Events reach only runs of Runbell's workers, with the executor that Runbell chooses.")
     return waits.event(name, key, timeout)
+
+
+def wait_for_approval(question: str, policy: Approval, *, details: Any = None, start: Any = None) -> Any:  # noqa: ANN401 - outputs of ops, as Dagster hands them on
+    """Wait in a job until people have approved, and give on who did (see `await_approval`).
+
+    The op fails where it is denied or expires, and its page says who decided and why. `details` is the output of an op
+    (a dict or text): what is approved, exactly, and shown. `start` is an output that only has to be there before.
+    """
+    given = {"details": details, "start": start}
+    return _approval_op(question, policy.model_dump_json())(
+        **{name: value for name, value in given.items() if value is not None}
+    )
+
+
+def await_approval(question: str, policy: Approval, details: dict[str, object] | None = None) -> dict[str, Any]:
+    """Wait for an approval in an op's own code, as `sleep_until` does; at most once per op.
+
+    Returns `{"approval", "by": [{"name", "principal_id", "reason", "at"}]}`. Raises `Denied`, `Expired`.
+    """
+    if (waits := parking.here()) is None:
+        raise InvalidInput("Approvals reach only runs of Runbell's workers, with the executor that Runbell chooses.")
+    text = json.dumps(details, ensure_ascii=False, default=str) if details else ""
+    shown = "\n".join(filter(None, [question, text[:MOST_SHOWN]]))
+    found = waits.approval(question, shown, dict(details or {}), Policy.model_validate(policy))
+    by = [
+        {"name": one.name, "principal_id": one.principal_id, "reason": one.reason, "at": one.at.isoformat()}
+        for one in found.said_yes
+    ]
+    said = "; ".join(f"{one.name} at {instant(one.at)} ({one.reason or 'no reason given'})" for one in found.said_yes)
+    dg.OpExecutionContext.get().log.info(f"Approval {found.id} was given by {said}: {question}")
+    return {"approval": found.id, "by": by}
+
+
+@functools.cache
+def _approval_op(question: str, rules: str) -> dg.OpDefinition:
+    policy = Approval.model_validate_json(rules)
+    slug = re.sub(r"\W+", "_", f"wait_for_approval_{question}")[:60].strip("_").lower()
+
+    @dg.op(
+        name=slug,
+        description=f"Wait until it is approved, without holding a worker: {question}",
+        ins={"details": dg.In(default_value=None), "start": dg.In(dg.Nothing)},
+        out=dg.Out(dict),
+        tags={"runbell/waits": "approval"},
+    )
+    def wait(context: dg.OpExecutionContext, details: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever an op puts out
+        exact = details if isinstance(details, dict) or details is None else {"details": details}
+        try:
+            given = await_approval(question, policy, exact)
+        except (Denied, Expired) as error:
+            raise dg.Failure(str(error), metadata={"question": question}, allow_retries=False) from error
+        context.add_output_metadata(
+            {
+                "approval": given["approval"],
+                "approved_by": ", ".join(one["name"] for one in given["by"]),
+                "approved_at": ", ".join(one["at"] for one in given["by"]),
+                "reason": "; ".join(one["reason"] for one in given["by"] if one["reason"]) or "–",
+            }
+        )
+        return given
+
+    return wait
 
 
 @functools.cache

@@ -39,7 +39,7 @@ class Approvals(Store):
 
     def __init__(self, engine: sa.Engine, look_up: LookUp) -> None:
         super().__init__(engine)
-        self._look_up = look_up
+        self.look_up = look_up
 
     def get(self, approval_id: str, tenant: str) -> Approval | None:
         """Return one approval as it stands, or None."""
@@ -75,7 +75,7 @@ class Approvals(Store):
     def decide(self, word: Word) -> Answer:
         """Take somebody's word: it counts once, from who may say it now, while what waits still waits."""
         # The word counts for who they are now, not when the page was loaded or a cache was filled.
-        person = self._look_up(word.principal.id)
+        person = self.look_up(word.principal.id)
         with self._transaction() as connection:
             found = approving.read(connection, normal(word.approval_id))
             if found is None or found.tenant != word.principal.tenant:
@@ -95,7 +95,7 @@ class Approvals(Store):
 
     def delegate(self, approval_id: str, by: Principal, to: Principal | None) -> Answer:
         """Let somebody decide instead of an approver, where the policy allows that."""
-        by_now = self._look_up(by.id)
+        by_now = self.look_up(by.id)
         with self._transaction() as connection:
             found = approving.read(connection, normal(approval_id), lock=True)
             if found is None or by_now is None or found.tenant != by.tenant or not self._may(found, by_now):
@@ -135,7 +135,7 @@ class Approvals(Store):
         """
         with self._transaction() as connection:
             check_fence(connection, claim.run_id, claim.token)
-            found = ask(connection, wanted, self._look_up)
+            found = ask(connection, wanted, self.look_up)
             connection.execute(
                 sa.update(events)
                 .where(
@@ -192,7 +192,7 @@ class Approvals(Store):
 
     def _stands_in(self, found: Approval, person: Principal) -> bool:
         """Tell whether somebody was named by an approver who still is one."""
-        namers = (self._look_up(by) for to, by in found.delegates if to == person.id)
+        namers = (self.look_up(by) for to, by in found.delegates if to == person.id)
         return any(by is not None and found.policy.admits(by, escalated=found.escalated) for by in namers)
 
     def _latest(self, *where: sa.ColumnElement[bool]) -> Approval | None:

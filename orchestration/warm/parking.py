@@ -16,7 +16,12 @@ from typing import Any, cast
 
 import dagster as dg
 
+from integrations.approvals.policy import Policy
+from integrations.approvals.values import Approval, NewApproval
+from integrations.approvals.words import approvers
 from integrations.database import RunClaim, Wait
+from integrations.database.approvals import Approvals
+from integrations.database.approving import EVENT
 from integrations.database.engine import outages_met
 from integrations.database.events import Events
 from integrations.errors import PermanentError
@@ -26,12 +31,18 @@ from orchestration.warm.interrupt import shielded, sleep
 
 SHORT_S = 1.0
 """A shorter wait keeps its thread: parking costs more."""
+LATE_S = 30.0
+"""How long after its end a run looks itself whether its approval has ended."""
 AGAIN_S = 2.0
 """How long a run waits that has met the database away."""
 
 
 class Expired(PermanentError):
     """What an op waited for did not come in time."""
+
+
+class Denied(PermanentError):
+    """What an op asked to be approved was denied, or is void; nothing may be done."""
 
 
 class Waiting(dg.DagsterError):
@@ -41,8 +52,9 @@ class Waiting(dg.DagsterError):
 class Waits:
     """The waits of one run, in the thread that executes it."""
 
-    def __init__(self, events: Events, claim: RunClaim) -> None:
+    def __init__(self, events: Events, approvals: Approvals, claim: RunClaim) -> None:
         self._events = events
+        self._approvals = approvals
         self._claim = claim
         self._deadlines = dict(_deadlines(claim.parked))
         self._step: str | None = None
@@ -86,6 +98,35 @@ class Waits:
         reason = f"`{step}` waits for the event {name!r} (key {key!r}) until {_instant(until)}"
         self._leave(Wait(step, reason, until, name, key))
         raise AssertionError  # it has left
+
+    def approval(self, question: str, shown: str, details: dict[str, object], policy: Policy) -> Approval:
+        """Return the approval of what this op is about to do. Raises `Denied`, `Expired`."""
+        step, claim = self._here, self._claim
+        requester = self._approvals.look_up(claim.principal_id) if claim.principal_id else None
+        wanted = NewApproval(
+            subject=question,
+            args=details,
+            shown=shown,
+            policy=policy,
+            requester_id=claim.principal_id or "",
+            requester_name=requester.name if requester else claim.job,
+            tenant=claim.tenant,
+            origin=claim.address,
+            message_id=claim.message_id,
+            run_id=claim.run_id,
+            step=step,
+        )
+        with shielded():
+            found = self._approvals.of_step(claim, wanted)
+        if found.state == "pending":
+            # Whoever looks after approvals ends it at its time, which wakes the run; this is the net beneath.
+            until = max(found.expires_at, datetime.now(UTC)) + timedelta(seconds=LATE_S)
+            reason = (
+                f"`{step}` waits for approval {found.id} by {approvers(found)} until "
+                f"{_instant(found.expires_at)}: {question}"
+            )
+            self._leave(Wait(step, reason, until, EVENT, found.id))
+        return _granted(found)
 
     def excuse(self) -> bool:
         """Tell whether the op that executes failed while the database was away: it is tried again, as after a crash."""
@@ -141,6 +182,18 @@ class Waits:
         self._open[wait.step] = wait
         self.asked = True
         raise Waiting(wait.reason)
+
+
+def _granted(found: Approval) -> Approval:
+    who = ", ".join(one.name for one in found.decisions if one.verdict == "deny")
+    reasons = "; ".join(one.reason for one in found.decisions if one.verdict == "deny" and one.reason)
+    if found.state == "expired":
+        raise Expired(f"Nobody decided approval {found.id} until {_instant(found.expires_at)}: {found.subject}")
+    if found.state == "denied":
+        raise Denied(f"{who} denied approval {found.id}: {found.subject}" + (f" ({reasons})" if reasons else ""))
+    if found.state != "approved":
+        raise Denied(f"Approval {found.id} is void ({found.why}): {found.subject}")
+    return found
 
 
 class _Current(threading.local):

@@ -279,6 +279,7 @@ class Worker:
         self._beat()
         if self._dispatch is not None:
             self._database.inbox.bury()
+            self._database.approval_timers.look()
 
     def _recycle(self) -> None:
         """Give up hanging threads; then take nothing new, and end once the other runs are done."""

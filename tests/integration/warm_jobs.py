@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from integrations.errors import InvalidInput
-from integrations.messages import Reply
+from integrations.messages import Address, Reply
 from integrations.settings import Settings
-from orchestration.waiting import await_event, wait_for_event, wait_until
+from orchestration.authoring import Approval
+from orchestration.waiting import await_approval, await_event, wait_for_approval, wait_for_event, wait_until
 from orchestration.warm.assembly import open_database
 
 
@@ -351,6 +353,40 @@ def approving() -> None:
     pay(wait_for_event("approved", timedelta(hours=1), start=order()))
 
 
+MANAGERS = Approval(approvers=["manager"], conversation=Address(channel="slack", conversation="C-office"))
+
+
+@dg.op
+def exact(context: dg.OpExecutionContext) -> dict[str, object]:
+    _mark(context, "order")
+    return {"order": 7, "amount": "12.50"}
+
+
+@dg.op
+def pay_out(context: dg.OpExecutionContext, order: dict[str, object], approval: dict[str, Any]) -> str:
+    _mark(context, "pay")
+    return f"paid {order['amount']}, approved by {approval['by'][0]['name']}"
+
+
+@dg.job
+def refunding() -> None:
+    order = exact()
+    pay_out(order, wait_for_approval("Refund this order?", MANAGERS, details=order))
+
+
+@dg.op
+def pay_if_approved(context: dg.OpExecutionContext) -> str:
+    _mark(context, "tries")
+    tries = (Path(os.environ["WARM_TEST_FOLDER"]) / f"{context.run_id}.tries").read_text()
+    given = await_approval("Pay?", MANAGERS, {"amount": "1" if tries == "x" else "2"})
+    return f"approved by {given['by'][0]['name']}"
+
+
+@dg.job
+def changing_its_mind() -> None:
+    pay_if_approved()
+
+
 @dg.job
 def approving_by_key() -> None:
     pay(wait_for_event("approved", timedelta(hours=1), key=order()))
@@ -495,6 +531,7 @@ defs = dg.Definitions(
         approving,
         approving_apart,
         approving_by_key,
+        changing_its_mind,
         charted,
         chatting,
         dynamic,
@@ -504,6 +541,7 @@ defs = dg.Definitions(
         failing,
         hanging,
         here,
+        refunding,
         five,
         in_processes,
         isolated_greedily,
