@@ -66,6 +66,9 @@ class Serving(Section):
     request_timeout_s: float = 120.0
     load_timeout_s: float = 300.0
     strong: bool = Field(default=False, description="The model may choose commands by schema-constrained output.")
+    models_file: Path | None = Field(
+        default=None, description="Default: models.yaml beside runbell.toml, where there is one (docs/models.md)."
+    )
 
 
 class Database(Section):

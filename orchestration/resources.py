@@ -17,6 +17,7 @@ from integrations.settings import Settings
 from orchestration.model_cache import CachingModels
 from orchestration.ops.answering.offers import Offers
 from serving.client import Models, ServeModels
+from serving.models_file import read_fleet
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -59,7 +60,8 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         url, files=settings.state / "files", pool_size=settings.database.pool_size, access=settings.access
     )
     models = CachingModels(asked)
-    memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=settings.serving.embedder)
+    embedder = read_fleet(settings.serving).embedder
+    memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=embedder)
     for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):
         atexit.register(close)
     return {

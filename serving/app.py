@@ -1,10 +1,11 @@
 """`python -m serving.app`: deploy the Ray Serve applications on the running Ray, then watch over them.
 
-Settings come from the environment and runbell.toml (`config`), Ray's address from RAY_ADDRESS; Ray must require its
-token. RUNBELL_HOME/run/serving.ready appears when a real completion and a real embedding worked;
-RUNBELL_HOME/run/serving.problem holds, in one line for people, why they don't. A missing or corrupt model is such a
-problem: the process stays, and is ready as soon as the model is in order. Exits 1 when Serve is gone or can't be
-started (the supervisor tries again), 2 when the settings are wrong, 0 after SIGTERM, which stops Serve.
+Settings come from the environment, runbell.toml (`config`) and models.yaml (`models_file`), Ray's address from
+RAY_ADDRESS; Ray must require its token. RUNBELL_HOME/run/serving.ready appears when a real completion and a real
+embedding worked; RUNBELL_HOME/run/serving.problem holds, in one line for people, why they don't. A missing or corrupt
+model is such a problem: the process stays, and is ready as soon as the model is in order. A changed models.yaml is
+taken over while requests go on (`switching`). Exits 1 when Serve is gone or can't be started (the supervisor tries
+again), 2 when the settings are wrong, 0 after SIGTERM, which stops Serve.
 """
 
 import json
@@ -17,19 +18,19 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from integrations import telemetry
 from integrations.errors import Misconfigured, RunbellError, Unavailable
-from serving import deployment, router
 from serving.config import SERVE_LOGS, Config
-from serving.handles import CHAT, EMBEDDER, ServeModels, connect
+from serving.handles import ServeModels, connect
+from serving.models_file import read_fleet
 from serving.schema import ChatMessage, ChatRequest
+from serving.switching import Switching
 
 LOOK_S = 2.0
 PROBE_S = 10.0
 UNHEALTHY_S = 60.0
-APPLICATIONS = (CHAT, EMBEDDER, router.ROUTER)
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def main() -> int:
     """Run until SIGTERM, or until Serve is gone."""
     try:
         config = Config()
+        switching = Switching(config, read_fleet(config.serving))
         telemetry.setup("serving", log_level=config.telemetry.log_level, otlp_endpoint=config.telemetry.otlp_endpoint)
         sign = Sign(config.state / "run")
     except (Misconfigured, ValueError) as error:
@@ -45,8 +47,8 @@ def main() -> int:
         return 2
     try:
         stop = _connect()
-        _deploy(config)
-        Watch(config, sign, stop).run()
+        _deploy(config, switching)
+        Watch(config, sign, stop, switching).run()
     except RunbellError as error:
         _log.error("Serve is given up: %s", error)
         sign.problem(str(error))
@@ -87,8 +89,9 @@ class Sign:
 class Watch:
     """Looks at Serve every 2 s, asks the models every 10 s, and every 2 s while they don't answer."""
 
-    def __init__(self, config: Config, sign: Sign, stop: threading.Event) -> None:
+    def __init__(self, config: Config, sign: Sign, stop: threading.Event, switching: Switching) -> None:
         self._config = config
+        self._switching = switching
         self._sign = sign
         self._stop = stop
         self._models = ServeModels()
@@ -99,6 +102,7 @@ class Watch:
     def run(self) -> None:
         """Return when told to stop; raise `Unavailable` when Serve is gone."""
         while not self._stop.wait(LOOK_S if self._probe_at else 0.05):
+            self._switching.look()
             healthy = self._look()
             if healthy and time.monotonic() >= self._probe_at:
                 self._probe()
@@ -110,7 +114,7 @@ class Watch:
             states = {name: str(app.status.value) for name, app in serve.status().applications.items()}
         except Exception as error:
             raise Unavailable(f"Ray Serve is gone ({type(error).__name__}).") from error
-        wrong = {name: states.get(name, "missing") for name in APPLICATIONS if states.get(name) != "RUNNING"}
+        wrong = {name: states.get(name, "missing") for name in self._switching.needed if states.get(name) != "RUNNING"}
         if not wrong:
             self._healthy_at, self._patience_s = time.monotonic(), UNHEALTHY_S
             return True
@@ -124,13 +128,16 @@ class Watch:
         began = time.monotonic()
         try:
             hello = ChatRequest(messages=(ChatMessage(role="user", content="Hello"),), max_tokens=1)
-            list(self._models.stream(hello, timeout_s=self._config.serving.request_timeout_s))
+            answer = list(self._models.stream(hello, timeout_s=self._config.serving.request_timeout_s))
             self._models.embed(["Hello"])
-            name = self._models.describe().name
+            decision = answer[-1].decision
+            name = decision.model if decision else "?"
         except RunbellError as error:
             self._sign.problem(str(error))
             self._probe_at = time.monotonic() + LOOK_S
             return
+        if self._switching.problem:
+            _log.error("models.yaml is not taken over: %s", self._switching.problem)
         self._sign.ready({"pid": os.getpid(), "model": name, "probe_s": time.monotonic() - began})
         self._probe_at = time.monotonic() + PROBE_S
 
@@ -149,22 +156,17 @@ def _connect() -> threading.Event:
     return stop
 
 
-def _deploy(config: Config) -> None:
+def _deploy(config: Config, switching: Switching) -> None:
     """Start Serve where it does not run, and bring the applications to what the settings say."""
     from ray import serve
 
-    targets: Any = [
-        serve.RunTarget(deployment.chat(config), name=CHAT, route_prefix=None),
-        serve.RunTarget(deployment.embedder(config), name=EMBEDDER, route_prefix=None),
-        serve.RunTarget(router.router(config), name=router.ROUTER, route_prefix="/"),
-    ]
     serving = config.serving
     http = {"host": serving.host, "port": serving.port, "request_timeout_s": serving.request_timeout_s + 5}
     try:
         if not _serve_runs():
             _must_be_free(serving.host, serving.port)
         serve.start(proxy_location="HeadOnly", http_options=http, logging_config=SERVE_LOGS)
-        serve.run_many(targets, wait_for_applications_running=False)
+        switching.deploy()
     except RunbellError:
         raise
     except Exception as error:

@@ -38,6 +38,7 @@ class Serving(BaseModel):
     request_timeout_s: float = Field(default=120.0, gt=0)
     load_timeout_s: float = Field(default=300.0, gt=0)
     strong: bool = False
+    models_file: Path | None = None
 
 
 class Telemetry(BaseModel):
@@ -57,6 +58,7 @@ class Config(BaseSettings):
     )
 
     home: Path = Path(".runbell")
+    tenant: str = "default"
     serving: Serving = Field(default_factory=Serving)
     telemetry: Telemetry = Field(default_factory=Telemetry)
 

@@ -1,4 +1,4 @@
-"""The Ray Serve applications `chat` and `embedder`: one loaded model per replica, with bounds and deadlines.
+"""The Ray Serve applications of the models, one each: one loaded model per replica, with bounds and deadlines.
 
 A model that can't be loaded does not stop its replica: every call is answered with what is wrong and what to run,
 and a later call, when the files are in order, loads it. Typed commands go on without a model meanwhile.
@@ -15,14 +15,16 @@ from typing import Any, Generic, TypeVar
 from integrations import telemetry
 from integrations.errors import Misconfigured, Overloaded, RunbellError
 from serving import engines
-from serving.config import SERVE_LOGS, Config, Serving
+from serving.admission import Admission
+from serving.config import SERVE_LOGS, Config
 from serving.failures import to_failure, too_slow
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
 
-WAITING_PER_SLOT = 8
 MAX_TEXTS = 4096
 BATCH = 32
 RELOAD_S = 3.0
+DRAIN_S = 30.0
 
 T = TypeVar("T")
 
@@ -57,13 +59,13 @@ class Loaded(Generic[T]):
 
 
 class Chat:
-    """The chat model."""
+    """A chat model."""
 
-    def __init__(self, config: Serving, home: str, otlp_endpoint: str | None = None) -> None:
+    def __init__(self, spec: ModelSpec, home: str, otlp_endpoint: str | None = None) -> None:
         telemetry.setup("serving.chat", otlp_endpoint=otlp_endpoint)
-        self._config = config
-        self._inside = 0
-        self._engine = Loaded(lambda: engines.load_engine(config, Path(home)))
+        self._spec = spec
+        self._admission = Admission(spec.slots, spec.queue)
+        self._engine = Loaded(lambda: engines.load_engine(spec, Path(home)))
         # Serve asks the object and awaits it when the replica stops; Python asks the class, and finds none.
         self.__del__ = self.close
 
@@ -71,7 +73,7 @@ class Chat:
         self, request: ChatRequest, timeout_s: float, traceparent: str | None = None
     ) -> AsyncGenerator[ChatChunk | Failure]:
         """Yield chunks; a `Failure` is the last item. Generation ends at the deadline, or when the caller goes."""
-        with telemetry.span("model.generate", traceparent=traceparent, model=self._config.model) as span:
+        with telemetry.span("model.generate", traceparent=traceparent, model=self._spec.name) as span:
             try:
                 async with contextlib.aclosing(self._generate(request, timeout_s)) as chunks:
                     async for chunk in chunks:
@@ -84,24 +86,20 @@ class Chat:
                 yield to_failure(error)
 
     async def _generate(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[ChatChunk]:
-        if self._inside >= bound(self._config):
-            raise Overloaded(f"{self._inside} requests are waiting for the model.", after=5)
         deadline = time.monotonic() + timeout_s
+        engine = self._engine.get()
         chunks: AsyncGenerator[ChatChunk] | None = None
-        self._inside += 1
         try:
-            chunks = self._engine.get().stream(request)
             # Step by step: a time-out around the whole would strike while the caller holds the chunk.
-            while True:
-                yield await asyncio.wait_for(anext(chunks), max(deadline - time.monotonic(), 0))
-        except StopAsyncIteration:
-            return
+            async with contextlib.AsyncExitStack() as stack:
+                async with asyncio.timeout(timeout_s):
+                    await stack.enter_async_context(self._admission.slot(request.origin.priority))
+                chunks = engine.stream(request)
+                stack.push_async_callback(chunks.aclose)
+                while chunk := await asyncio.wait_for(anext(chunks, None), max(deadline - time.monotonic(), 0)):
+                    yield chunk
         except TimeoutError as error:
             raise too_slow(timeout_s) from error
-        finally:
-            self._inside -= 1
-            if chunks is not None:
-                await chunks.aclose()
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | Failure:
         """Return how much of the context these messages take."""
@@ -117,6 +115,10 @@ class Chat:
         except RunbellError as error:
             return to_failure(error)
 
+    def load(self) -> dict[str, int]:
+        """Tell how many generate and wait here."""
+        return {"busy": self._admission.busy, "waiting": self._admission.waiting, "slots": self._spec.slots}
+
     def check_health(self) -> None:
         """Let Serve replace this process when the engine hangs; a model that is missing is no such case."""
         if self._engine.model is not None:
@@ -131,13 +133,13 @@ class Chat:
 class Embedder:
     """The embedder: texts of all callers go through the model together, at most 32 at once."""
 
-    def __init__(self, config: Serving, home: str, otlp_endpoint: str | None = None) -> None:
+    def __init__(self, spec: ModelSpec, home: str, otlp_endpoint: str | None = None) -> None:
         from ray import serve
 
         telemetry.setup("serving.embedder", otlp_endpoint=otlp_endpoint)
-        self._name = config.embedder
+        self._name = spec.name
         self._inside = 0
-        self._model = Loaded(lambda: engines.load_embedder(config.embedder, Path(home)))
+        self._model = Loaded(lambda: engines.load_embedder(spec.model, Path(home)))
 
         async def together(texts: list[str]) -> list[Embedding]:
             return await asyncio.to_thread(self._model.get().embed, texts)
@@ -171,28 +173,47 @@ class Embedder:
             return to_failure(error)
 
 
-def bound(config: Serving) -> int:
-    """Return how many requests one replica holds, generating and waiting."""
-    return config.slots * (1 + WAITING_PER_SLOT)
-
-
-def chat(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it
-    """Return the application of the chat model."""
-    inside = bound(config.serving)
-    # Our own bound rejects first and exactly; the one of Serve's router over-rejects bursts.
-    options = {"max_ongoing_requests": 2 * inside, "max_queued_requests": 16 * inside}
-    return _bind(Chat, config, **options, graceful_shutdown_timeout_s=10)
-
-
-def embedder(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it
-    """Return the application of the embedder."""
-    return _bind(Embedder, config, max_ongoing_requests=256, max_queued_requests=256, graceful_shutdown_timeout_s=5)
-
-
-def _bind(kind: type, config: Config, **options: float) -> Any:  # noqa: ANN401 - Ray has no public type for it
+def application(spec: ModelSpec, config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it
+    """Return the application of one model. New replicas are warm before the ones that they replace drain."""
     from ray import serve
 
-    deployment: Any = serve.deployment(kind)
+    inside = spec.slots + spec.queue
+    # Our own bound rejects first and exactly; the one of Serve's router over-rejects bursts.
+    bounds = {"max_ongoing_requests": 2 * inside, "max_queued_requests": 16 * inside}
+    if spec.embeds:
+        bounds = {"max_ongoing_requests": 256, "max_queued_requests": 256}
+    deployment: Any = serve.deployment(Embedder if spec.embeds else Chat)
+    deployment = deployment.options(
+        ray_actor_options=_resources(spec),
+        logging_config=SERVE_LOGS,
+        graceful_shutdown_timeout_s=min(spec.timeout_s, DRAIN_S),
+        graceful_shutdown_wait_loop_s=0.2,
+        max_surge_percent=100,
+        **bounds,
+        **_scale(spec),
+    )
+    return deployment.bind(spec, str(config.state), config.telemetry.otlp_endpoint)
+
+
+def _resources(spec: ModelSpec) -> dict[str, float]:
     # Models use threads of their own; a reserved core would keep warm workers from starting on small machines.
-    deployment = deployment.options(ray_actor_options={"num_cpus": 0}, logging_config=SERVE_LOGS, **options)
-    return deployment.bind(config.serving, str(config.state), config.telemetry.otlp_endpoint)
+    found: dict[str, float] = {"num_cpus": spec.resources.cpus}
+    if spec.resources.gpus:
+        found["num_gpus"] = spec.resources.gpus
+    if spec.resources.memory_megabytes:
+        found["memory"] = spec.resources.memory_megabytes * 1_000_000
+    return found
+
+
+def _scale(spec: ModelSpec) -> dict[str, Any]:
+    replicas = spec.replicas
+    if replicas.min == replicas.max:
+        return {"num_replicas": replicas.min}
+    scaling = {
+        "min_replicas": replicas.min,
+        "max_replicas": replicas.max,
+        "target_ongoing_requests": replicas.target_ongoing or spec.slots,
+        "upscale_delay_s": replicas.up_after_s,
+        "downscale_delay_s": replicas.down_after_s,
+    }
+    return {"autoscaling_config": scaling}

@@ -29,4 +29,4 @@ def to_error(failure: Failure) -> RunbellError:
 
 def too_slow(timeout_s: float) -> Unavailable:
     """Return the error of a model that was slower than its deadline."""
-    return Unavailable(f"The model did not finish within {timeout_s:g} s.")
+    return Unavailable(f"The model did not finish within {timeout_s:.3g} s.")

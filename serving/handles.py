@@ -1,25 +1,30 @@
-"""Models over Ray Serve handles, for plain threads of a process that is connected to Ray.
+"""Models of Ray Serve, for plain threads of a process that is connected to Ray.
 
-A handle has no deadline, drops the trace context, and wraps errors: all three are put right here.
+Which model is asked is decided here (`router`), by the table of models that the application `openai` hands out.
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
-from integrations.errors import Misconfigured, Overloaded, RunbellError, Unavailable
+from integrations.errors import Misconfigured, RunbellError, Unavailable
+from serving.asking import GRACE_S, ask
 from serving.failures import to_error, too_slow
+from serving.fleet import Table
+from serving.ray_door import GATE, RayDoor
+from serving.router import Router
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
 
-CHAT = "chat"
-EMBEDDER = "embedder"
 CALL_S = 60.0
-GRACE_S = 1.0  # the replica keeps the deadline itself; this is for one that hangs
 TEXTS_PER_CALL = 256
+TABLE_S = 3.0
+"""Seconds for which another table of models may go unnoticed."""
 
 
 def connect() -> None:
@@ -46,66 +51,52 @@ class ServeModels:
     """The models of the Ray cluster that this process is connected to. Thread-safe; one per process."""
 
     def __init__(self) -> None:
-        self._handles: dict[str, Any] = {}
+        self._door = RayDoor()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._router: Router | None = None
 
     def stream(
         self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
     ) -> Iterator[ChatChunk]:
         """Yield the answer as it is generated; closing the iterator cancels the generation."""
-        give_up_at = time.monotonic() + timeout_s + GRACE_S
+        give_up_at = time.monotonic() + timeout_s + 2 * GRACE_S
         items = queue.SimpleQueue[object]()
-        try:
-            streaming = self._handle(CHAT).options(stream=True)
-            response = streaming.stream.remote(request, timeout_s, traceparent)
-        except Exception as error:
-            raise self._translate(CHAT, error) from error
-        pump = asyncio.run_coroutine_threadsafe(_pump(response, items), self._running_loop())
+        answer = ask(self._routed(), self._door, request, timeout_s, traceparent)
+        pump = asyncio.run_coroutine_threadsafe(_pump(answer, items), self._running_loop())
         ended = False
         try:
             while not ended:
                 item = _next(items, give_up_at, timeout_s)
-                ended = not isinstance(item, ChatChunk) or item.finish_reason is not None
-                yield self._chunk(item)
+                if not isinstance(item, ChatChunk):
+                    raise item if isinstance(item, RunbellError) else _stopped(item)
+                ended = item.finish_reason is not None
+                yield item
         finally:
-            if not ended:
-                response.cancel()
             pump.cancel()
-
-    def _chunk(self, item: object) -> ChatChunk:
-        match item:
-            case ChatChunk():
-                return item
-            case Failure():
-                raise to_error(item)
-            case Exception():
-                raise self._translate(CHAT, item) from item
-            case _:
-                raise Unavailable("The model broke off in the middle of its answer.")
 
     def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
         """Return one unit vector per text; long lists go in pieces."""
         vectors: list[list[float]] = []
+        app = self._door.app(self._routed().fleet.embedder)
         for start in range(0, len(texts), TEXTS_PER_CALL):
             part = list(texts[start : start + TEXTS_PER_CALL])
-            embeddings = cast(
-                "list[Embedding]", self._call(EMBEDDER, "embed", CALL_S + GRACE_S, part, CALL_S, traceparent)
-            )
-            vectors.extend(list(embedding.vector) for embedding in embeddings)
+            answer = self._call(app, "embed", CALL_S + GRACE_S, part, CALL_S, traceparent)
+            vectors.extend(list(embedding.vector) for embedding in cast("list[Embedding]", answer))
         return vectors
 
     def unknown_share(self, texts: Sequence[str]) -> list[float]:
         """Return per text the share of tokens that the embedder does not know."""
-        return cast("list[float]", self._call(EMBEDDER, "unknown_share", CALL_S, list(texts)))
+        app = self._door.app(self._routed().fleet.embedder)
+        return cast("list[float]", self._call(app, "unknown_share", CALL_S, list(texts)))
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how much of the context these messages take."""
-        return cast("int", self._call(CHAT, "count_tokens", CALL_S, tuple(messages)))
+        """Return how much of the context of the default route's first model these messages take."""
+        return cast("int", self._call(self._default(), "count_tokens", CALL_S, tuple(messages)))
 
     def describe(self) -> ModelInfo:
-        """Tell what is loaded; raises what is wrong where nothing is."""
-        return cast("ModelInfo", self._call(CHAT, "describe", CALL_S))
+        """Tell what the default route's first model is; raises what is wrong where none is loaded."""
+        return cast("ModelInfo", self._call(self._default(), "describe", CALL_S))
 
     def close(self) -> None:
         """Stop the thread of this object; streams that run end with `Unavailable`."""
@@ -114,31 +105,43 @@ class ServeModels:
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
 
+    def _default(self) -> str:
+        router = self._routed()
+        hello = ChatRequest(messages=(ChatMessage(role="user", content=""),))
+        return self._door.app(router.choose(hello).candidates[0].name)
+
+    def _routed(self) -> Router:
+        """Return the router; its table is renewed behind the callers' backs, so that no request waits for it."""
+        if self._router is None:
+            table = cast("Table", self._call(GATE, "table", CALL_S))
+            with self._lock:
+                fresh, self._door.apps = self._router is None, table.apps
+                router = self._router = self._router or Router(table.fleet)
+            if fresh:
+                asyncio.run_coroutine_threadsafe(self._keep_renewed(router), self._running_loop())
+        return self._router
+
+    async def _keep_renewed(self, router: Router) -> None:
+        while True:
+            await asyncio.sleep(TABLE_S)
+            with contextlib.suppress(RunbellError, TimeoutError):  # the table that is known goes on to hold
+                table = cast("Table", await asyncio.wait_for(self._door.call(GATE, "table"), CALL_S))
+                self._door.apps = table.apps
+                router.renew(table.fleet)
+
     def _call(self, app: str, method: str, timeout_s: float, *arguments: object) -> object:
         response: Any = None
         try:
-            response = getattr(self._handle(app), method).remote(*arguments)
+            response = getattr(self._door.handle(app), method).remote(*arguments)
             result = response.result(timeout_s=timeout_s)
         except TimeoutError as error:
             response.cancel()  # else it would go on
             raise too_slow(timeout_s) from error
         except Exception as error:
-            raise self._translate(app, error) from error
+            raise self._door.translate(app, error) from error
         if isinstance(result, Failure):
             raise to_error(result)
         return result
-
-    def _handle(self, app: str) -> Any:  # noqa: ANN401 - its methods are those of the deployment
-        import ray
-        from ray import serve
-
-        if not ray.is_initialized():
-            # Serve would start a cluster of its own.
-            raise Unavailable("This process is not connected to Ray.")
-        with self._lock:
-            if app not in self._handles:
-                self._handles[app] = serve.get_app_handle(app)
-            return self._handles[app]
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -147,30 +150,21 @@ class ServeModels:
                 threading.Thread(target=_turn, args=[self._loop], name="serve-models", daemon=True).start()
             return self._loop
 
-    def _translate(self, app: str, error: Exception) -> RunbellError:
-        if isinstance(error, RunbellError):
-            return error
-        from ray.serve.exceptions import BackPressureError
 
-        if isinstance(error, BackPressureError):
-            return Overloaded("Too many requests wait for the model.", after=2)
-        with self._lock:  # after a restart of Serve the old handle would never find the new replicas
-            self._handles.pop(app, None)
-        first_line = str(error).partition("\n")[0][:200]
-        return Unavailable(
-            f"The {app} model can't be reached ({type(error).__name__}: {first_line}). See: runbell status"
-        )
-
-
-async def _pump(response: AsyncIterator[object], items: "queue.SimpleQueue[object]") -> None:
+async def _pump(answer: AsyncGenerator[ChatChunk], items: "queue.SimpleQueue[object]") -> None:
     """Carry items to the waiting thread: Ray's own synchronous iteration knows no time-out."""
     try:
-        async for item in response:
-            items.put(item)
-    except Exception as error:  # noqa: BLE001 - handed to the waiting thread, which translates it
+        async with aclosing(answer):
+            async for item in answer:
+                items.put(item)
+    except Exception as error:  # noqa: BLE001 - handed to the waiting thread
         items.put(error)
     finally:
         items.put(None)
+
+
+def _stopped(item: object) -> Unavailable:
+    return Unavailable(f"The answer broke off{f' ({item!r})' if item else ''}.")
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:

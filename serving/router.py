@@ -1,235 +1,168 @@
-"""The Ray Serve application `openai`: OpenAI-compatible HTTP in front of the models, behind the installation's token.
+"""Which model a request gets, and why. Chosen where the caller is, without a call; `asking` carries it out.
 
-`/v1/chat/completions`, `/v1/embeddings`, `/v1/models`. Ops don't come this way; they use `client.ServeModels`.
+Policy, tools and price exclude a model. Length of the prompt, language and how it is doing only put it behind others:
+where nobody fits well, the least bad is asked, and says itself what is wrong.
 """
 
-import hmac
-import json
+import random
 import time
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from integrations.errors import InvalidInput, NotFound, Overloaded, RunbellError, Unavailable
-from serving import openai_api
-from serving.config import SERVE_LOGS, Config
-from serving.failures import to_error
-from serving.handles import CHAT, EMBEDDER
-from serving.schema import ChatChunk, ChatRequest, Embedding, Failure, ModelInfo
-
-T = TypeVar("T")
-
-MAX_BODY_BYTES = 1_048_576
-ROUTER = "openai"
+from integrations.errors import Forbidden, InvalidInput, NotFound, RunbellError
+from serving.breaker import Breakers
+from serving.fleet import DEFAULT, Fleet, ModelSpec, Route
+from serving.schema import Attempt, ChatMessage, ChatRequest, Decision, Usage
+from serving.trial import Trial
 
 
-class Gate:
-    """ASGI middleware: nobody without the token, no body over the bound. Without a token file nobody at all."""
+@dataclass(frozen=True)
+class Choice:
+    """Models in the order in which they are to be asked."""
 
-    def __init__(self, app: ASGIApp, token_file: Path) -> None:
-        self._app = app
-        self._token_file = token_file
+    route: str
+    candidates: tuple[ModelSpec, ...]
+    reason: str
+    passed: tuple[Attempt, ...]
+    canary: str | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        headers = Headers(scope=scope)
-        if not self._admits(headers.get("authorization", "")):
-            refusal = _refusal(401, "A valid token is needed: Authorization: Bearer (RUNBELL_HOME/token).")
-            refusal.headers["WWW-Authenticate"] = "Bearer"
-            return await refusal(scope, receive, send)
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            return await _refusal(413, f"A body may have {MAX_BODY_BYTES} bytes.")(scope, receive, send)
-        return await self._app(scope, _Bounded(receive), send)
-
-    def _admits(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        try:
-            token = self._token_file.read_text(encoding="utf-8").strip()  # read anew: it may be rotated
-        except OSError:
-            return False
-        same = hmac.compare_digest(given.strip().encode(), token.encode())
-        return bool(token) and scheme.lower() == "bearer" and same
+    def decision(self, spec: ModelSpec, failed: Sequence[Attempt], usage: Usage | None) -> Decision:
+        """Return what is told about this choice once a model has answered."""
+        first = spec is self.candidates[0]
+        gpu_s = usage.total_ms / 1000 * spec.resources.gpus / spec.slots if usage else 0.0
+        price = (
+            spec.price.of(usage.tokens_in, usage.tokens_out, cached=usage.tokens_cached, gpu_s=gpu_s) if usage else 0
+        )
+        return Decision(
+            route=self.route,
+            model=spec.name,
+            reason=self.reason if first else "fallback",
+            passed=tuple(one for one in self.passed if one.model != spec.name),
+            failed=tuple(failed),
+            canary=spec.name == self.canary,
+            price=price,
+            currency=spec.price.currency,
+        )
 
 
-class _Bounded:
-    """A `receive` that counts, for bodies sent without their length."""
+class Router:
+    """Chooses by one Fleet, and learns from outcomes. One per process, used from one event loop."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._size = 0
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.fleet = fleet
+        self._chance = chance
+        self._routes = fleet.all_routes()
+        self._breakers = Breakers(clock)
+        self._trials = {name: Trial(route.canary) for name, route in self._routes.items() if route.canary}
 
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY_BYTES:
-            raise HTTPException(413, f"A body may have {MAX_BODY_BYTES} bytes.")
-        return message
+    def renew(self, fleet: Fleet) -> None:
+        """Go by another Fleet; what was learned of models that stay is kept."""
+        if fleet == self.fleet:
+            return
+        self.fleet, self._routes = fleet, fleet.all_routes()
+        trials = {name: Trial(route.canary) for name, route in self._routes.items() if route.canary}
+        for name, trial in trials.items():
+            if name in self._trials and self._trials[name].canary == trial.canary:
+                trials[name] = self._trials[name]
+        self._trials = trials
 
+    def route_of(self, asked: str | None) -> tuple[str, Route]:
+        """Return the route that a name means: a route, a capability or a single model."""
+        name = asked or DEFAULT
+        spec = self.fleet.models.get(name)
+        route = self._routes.get(name) or (Route(candidates=(name,)) if spec else None)
+        if route is None or self.fleet.models[route.candidates[0]].embeds:
+            known = sorted({name for name in self._routes if name != "embed"} | self._chatting())
+            raise NotFound(f"There is no model or route {name!r}; there is: {', '.join(known)}.")
+        return name, route
 
-class Models:
-    """The two handles, asked from this application's event loop."""
+    def _chatting(self) -> set[str]:
+        return {name for name, spec in self.fleet.models.items() if not spec.embeds}
 
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+    def choose(self, request: ChatRequest) -> Choice:
+        """Return whom to ask. Raises `NotFound`, `Forbidden` (policy, price) or `InvalidInput` (tools)."""
+        name, route = self.route_of(request.model)
+        trial = self._trials.get(name)
+        canary = None
+        if trial and trial.retreat is None and self._chance() * 100 < trial.canary.percent:
+            canary = trial.canary.model
+        names = (*([canary] if canary else []), *route.candidates)
+        order = [self.fleet.models[model] for model in dict[str, None].fromkeys(names)]
+        size = estimate(request.messages)
+        excluded = [(spec, self._ban(spec, request, route, size)) for spec in order]
+        able = [spec for spec, ban in excluded if ban is None]
+        passed = [Attempt(model=spec.name, reason=str(ban)) for spec, ban in excluded if ban is not None]
+        if not able:
+            raise next(ban for _, ban in excluded if ban is not None)
+        doubts = {spec.name: self._doubts(spec, request, size) for spec in able}
+        ranked = sorted(able, key=lambda spec: sum(doubts[spec.name].values()))
+        best = ranked[0]
+        ahead = able[: able.index(best)]
+        passed += [Attempt(model=spec.name, reason=", ".join(doubts[spec.name])) for spec in ahead]
+        if trial and trial.retreat and not canary:
+            passed.append(Attempt(model=trial.canary.model, reason=f"canary withdrawn: {trial.retreat}"))
+        reason = "canary" if best.name == canary else "first choice" if best is order[0] else "first that can"
+        return Choice(name, tuple(ranked), reason, tuple(passed), canary)
 
-    async def stream(self, request: ChatRequest, traceparent: str | None) -> AsyncGenerator[ChatChunk]:
-        """Yield the answer; leaving cancels it in the replica."""
-        response = _handle(CHAT).options(stream=True).stream.remote(request, self.timeout_s, traceparent)
-        ended = False
-        try:
-            async for item in cast("AsyncIterator[ChatChunk | Failure]", response):
-                ended = isinstance(item, Failure) or item.finish_reason is not None
-                yield _value(item)
-            if not ended:
-                raise Unavailable("The model broke off in the middle of its answer.")
-        except Exception as error:
-            raise _translate(error) from error
-        finally:
-            if not ended:
-                response.cancel()
+    def _ban(self, spec: ModelSpec, request: ChatRequest, route: Route, size: int) -> RunbellError | None:
+        rules = self.fleet.policy.of(request.origin.tenant)
+        if spec.is_remote and any(rule.local_only for rule in rules):
+            return Forbidden(f"{spec.name} is remote, and what is asked here may not leave this installation.")
+        if any(rule.models is not None and spec.name not in rule.models for rule in rules):
+            return Forbidden(f"{spec.name} is not among the models that may be asked here.")
+        if request.tools and not spec.calls_tools:
+            return InvalidInput(f"{spec.name} calls no tools.", field="tools")
+        ceilings = [rule.max_price for rule in rules] + [route.max_price, request.max_price]
+        ceiling = min((limit for limit in ceilings if limit is not None), default=None)
+        price = spec.price.of(size, request.max_tokens)
+        if ceiling is not None and price > ceiling:
+            return Forbidden(f"{spec.name} may cost {price:.4f} {spec.price.currency}, and {ceiling:.4f} is the limit.")
+        return None
 
-    async def embed(self, texts: list[str], traceparent: str | None) -> list[Embedding]:
-        """Return one embedding per text."""
-        try:
-            return _value(await _handle(EMBEDDER).embed.remote(texts, self.timeout_s, traceparent))
-        except Exception as error:
-            raise _translate(error) from error
+    def _doubts(self, spec: ModelSpec, request: ChatRequest, size: int) -> dict[str, int]:
+        """Return what speaks against a model, with its weight: what will fail weighs more than what may."""
+        doubts = dict[str, int]()
+        if size > spec.context_tokens:
+            doubts[f"about {size} tokens, and its context is {spec.context_tokens}"] = 4
+        if reason := self._breakers.reason(spec.name):
+            doubts[reason] = 2
+        if request.language and spec.languages and request.language not in spec.languages:
+            doubts[f"does not speak {request.language}"] = 1
+        return doubts
 
-    async def describe(self) -> ModelInfo:
-        """Tell what is loaded."""
-        try:
-            return _value(await _handle(CHAT).describe.remote())
-        except Exception as error:
-            raise _translate(error) from error
+    def begin(self, spec: ModelSpec) -> None:
+        """Tell that a model is being asked."""
+        self._breakers.begin(spec.name)
 
+    def succeeded(self, choice: Choice, spec: ModelSpec, first_ms: float | None) -> None:
+        """Tell that it has answered."""
+        self._breakers.succeeded(spec.name)
+        self._count(choice, spec, first_ms, failed=False)
 
-def build(config: Config, models: Models) -> ASGIApp:
-    """Return the ASGI application."""
-    app = FastAPI(title="Runbell models", openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_exception_handler(RunbellError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    def failed(self, choice: Choice, spec: ModelSpec, error: RunbellError) -> None:
+        """Tell that it has not."""
+        self._breakers.failed(spec.name, error)
+        if not isinstance(error, InvalidInput):
+            self._count(choice, spec, None, failed=True)
 
-    @app.post("/v1/chat/completions")
-    async def complete(body: openai_api.Completion, request: Request) -> Response:
-        await _must_be(body.model, (await models.describe()).name)
-        chunks = models.stream(body.plain(), request.headers.get("traceparent"))
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model}
-        if not body.stream:
-            async with aclosing(chunks):
-                return JSONResponse(openai_api.answer_json(head, [chunk async for chunk in chunks]))
-        first = await anext(chunks)  # what fails before the first token still has its own status
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        return StreamingResponse(_events(head, first, chunks, usage=usage), media_type="text/event-stream")
+    def left(self, spec: ModelSpec) -> None:
+        """Tell that the caller went before it was known."""
+        self._breakers.left(spec.name)
 
-    @app.post("/v1/embeddings")
-    async def embed(body: openai_api.Embeddings, request: Request) -> Response:
-        await _must_be(body.model, config.serving.embedder)
-        embeddings = await models.embed(body.texts(), request.headers.get("traceparent"))
-        return JSONResponse(openai_api.embeddings_json(body.model, embeddings, body.encoding_format))
-
-    @app.get("/v1/models")
-    async def list_models() -> Response:
-        names = [(await models.describe()).name, config.serving.embedder]
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "runbell"} for name in names]
-        return JSONResponse({"object": "list", "data": data})
-
-    return Gate(app, config.state / "token")
-
-
-def router(config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it
-    """Return the Ray Serve application."""
-    from ray import serve
-
-    serving = config.serving.model_copy(update={"api_key": None})
-    config = config.model_copy(update={"serving": serving})  # this replica needs no key of an endpoint
-    ingress: Any = serve.ingress(lambda: build(config, Models(config.serving.request_timeout_s)))
-    deployment: Any = serve.deployment(ingress(), name="OpenAI")
-    options = {"max_ongoing_requests": 256, "max_queued_requests": 256}
-    return deployment.options(ray_actor_options={"num_cpus": 0}, logging_config=SERVE_LOGS, **options).bind()
-
-
-async def _events(
-    head: dict[str, Any], first: ChatChunk, chunks: AsyncGenerator[ChatChunk], *, usage: bool
-) -> AsyncGenerator[str]:
-    async with aclosing(chunks):
-        try:
-            yield _event(openai_api.chunk_json(head, first))
-            last = first
-            async for last in chunks:
-                yield _event(openai_api.chunk_json(head, last))
-            if usage and last.usage is not None:
-                counts = {"choices": [], "usage": openai_api.usage_json(last.usage)}
-                yield _event({**head, "object": "chat.completion.chunk", **counts})
-            yield "data: [DONE]\n\n"
-        except RunbellError as error:
-            yield _event(openai_api.error_json(error))
-
-
-def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    def _count(self, choice: Choice, spec: ModelSpec, first_ms: float | None, *, failed: bool) -> None:
+        trial = self._trials.get(choice.route)
+        canary = choice.canary is not None and spec.name == choice.canary
+        if trial and (canary or spec.name == self._routes[choice.route].candidates[0]):
+            trial.add(first_ms, canary=canary, failed=failed)
 
 
-def _handle(app: str) -> Any:  # noqa: ANN401 - its methods are those of the deployment
-    from ray import serve
-
-    return serve.get_app_handle(app)
-
-
-def _value(item: T | Failure) -> T:
-    if isinstance(item, Failure):
-        raise to_error(item)
-    return item
-
-
-def _translate(error: Exception) -> RunbellError:
-    from ray.serve.exceptions import BackPressureError
-
-    if isinstance(error, RunbellError):
-        return error
-    if isinstance(error, BackPressureError):
-        return Overloaded("Too many requests wait for the model.", after=2)
-    return Unavailable(f"The model can't be reached ({type(error).__name__}).")
-
-
-async def _must_be(asked: str, name: str) -> None:
-    if asked not in {name, "default"}:
-        raise NotFound(f"There is no model {asked!r} here; there is {name!r}.")
-
-
-async def _on_error(_: Request, error: Exception) -> Response:
-    known = error if isinstance(error, RunbellError) else Unavailable("internal error")
-    return JSONResponse(
-        openai_api.error_json(known), openai_api.status_of(known), headers=openai_api.retry_after(known)
-    )
-
-
-async def _on_invalid(_: Request, error: Exception) -> Response:
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": str(error)}
-    field = ".".join(str(part) for part in first["loc"] if part != "body")
-    problem = InvalidInput(f"{field or 'body'}: {first['msg']}", field=field or None)
-    return JSONResponse(openai_api.error_json(problem), 400)
-
-
-async def _on_http(_: Request, error: Exception) -> Response:
-    known = error if isinstance(error, HTTPException) else HTTPException(500)
-    return _refusal(known.status_code, str(known.detail))
-
-
-def _refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse(
-        {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, status
-    )
+def estimate(messages: Sequence[ChatMessage]) -> int:
+    """Return about how many tokens these are: 3 characters each, a Chinese character one, 4 around each message."""
+    text = "".join(message.content for message in messages)
+    wide = sum(char >= "\u2e80" for char in text)
+    return wide + (len(text) - wide + 2) // 3 + 4 * len(messages)

@@ -5,18 +5,18 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from integrations.errors import Misconfigured
-from serving.config import Serving
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
 
 
-def load(config: Serving, home: Path) -> "ScriptedEngine":
+def load(config: ModelSpec, home: Path) -> "ScriptedEngine":
     if not (home / "there").exists():
         raise Misconfigured(f"{home / 'there'} is missing. Run: touch")
     return ScriptedEngine(config)
 
 
 class ScriptedEngine:
-    def __init__(self, config: Serving) -> None:
+    def __init__(self, config: ModelSpec) -> None:
         self.config = config
         self.left = 0
         self.closed = False
@@ -34,7 +34,7 @@ class ScriptedEngine:
         return len(messages)
 
     def describe(self) -> ModelInfo:
-        return ModelInfo(name=self.config.model, engine="scripted", context_tokens=9)
+        return ModelInfo(name=self.config.name, engine="scripted", context_tokens=9)
 
     def check(self) -> None: ...
 

@@ -4,7 +4,8 @@ from pydantic import Field
 
 from integrations.settings import Settings
 from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
-from serving.schema import ChatMessage, ChatRequest
+from serving.models_file import read_fleet
+from serving.schema import ChatMessage, ChatRequest, Origin
 
 
 class Prompt(Arguments):
@@ -29,15 +30,17 @@ class AskModel:
 
     def preview(self, args: Prompt, settings: Settings) -> str:
         """Say which model, and how much it gets."""
-        return f"would ask {settings.serving.model} with {len(args.prompt) + len(args.system)} characters"
+        first = read_fleet(settings.serving).all_routes()["default"].candidates[0]
+        return f"would ask {first} with {len(args.prompt) + len(args.system)} characters"
 
-    def carry_out(self, args: Prompt, means: Means, occasion: Occasion) -> Outcome:  # noqa: ARG002
+    def carry_out(self, args: Prompt, means: Means, occasion: Occasion) -> Outcome:
         """Ask. Raises what `Models.stream` raises."""
         system = (ChatMessage(role="system", content=args.system),) if args.system else ()
         request = ChatRequest(
             messages=(*system, ChatMessage(role="user", content=args.prompt)),
             max_tokens=args.max_tokens,
             temperature=args.temperature,
+            origin=Origin(tenant=occasion.principal.tenant, principal_id=occasion.principal.id, op=self.name),
         )
         chunks = list(means.models.stream(request, timeout_s=means.settings.serving.request_timeout_s))
         usage = chunks[-1].usage if chunks else None

@@ -74,6 +74,7 @@ def metadata_of(thought: Thought) -> dict[str, str | int | float]:
     if spent := thought.spent:
         shown |= {
             "model": spent.model,
+            **({"why_this_model": spent.why} if spent.why else {}),
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
             "milliseconds": spent.total_ms,

@@ -11,14 +11,18 @@ from orchestration.supervise.spec import Report
 def wanted(settings: Settings) -> list[tuple[str, Literal["chat", "embedder"]]]:
     """Return the models that must be files here: an `openai` engine has its own elsewhere.
 
-    Raises `Misconfigured` for an engine that there is not.
+    Raises `Misconfigured` for an engine that there is not, and for what is wrong in models.yaml.
     """
     from serving.catalogue import check_engine
+    from serving.models_file import read_fleet
 
-    check_engine(settings.serving.engine)
-    models: list[tuple[str, Literal["chat", "embedder"]]] = [(settings.serving.embedder, "embedder")]
-    if settings.serving.engine == "llama_cpp":
-        models.append((settings.serving.model, "chat"))
+    fleet = read_fleet(settings.serving)
+    models: list[tuple[str, Literal["chat", "embedder"]]] = [(fleet.models[fleet.embedder].model, "embedder")]
+    for spec in fleet.models.values():
+        if not spec.embeds:
+            check_engine(spec.engine)
+        if spec.engine == "llama_cpp":
+            models.append((spec.model, "chat"))
     return models
 
 
@@ -45,6 +49,6 @@ def _pull(home: Path, name: str, kind: Literal["chat", "embedder"], report: Repo
         try:
             find(home, name, kind=kind)
         except Misconfigured as error:
-            raise Misconfigured(f"{error}, or set RUNBELL_SERVING__MODEL to another") from error
+            raise Misconfigured(f"{error}, or name another in models.yaml or serving.model") from error
         return
     pull(home, name, on_progress)

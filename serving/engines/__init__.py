@@ -1,6 +1,6 @@
 """The seam to what generates and embeds. An engine is one module here, chosen by its name in the settings.
 
-A module offers `load(config, home) -> Engine` (blocking; raises `Misconfigured` with what to do), and nobody
+A module offers `load(spec, home) -> Engine` (blocking; raises `Misconfigured` with what to do), and nobody
 has to know it. A name with a dot is a module elsewhere: `my_package.my_engine`.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from integrations.errors import Misconfigured
-from serving.config import Serving
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
 from serving.shelf import find
 
@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Yield the answer; the last chunk has `finish_reason` and `usage`.
 
         Closing the generator, or cancelling the task that waits for it, stops the generation. More calls than
-        `Serving.slots` wait inside in order of arrival. Raises errors of `integrations.errors`.
+        `ModelSpec.slots` wait inside in order of arrival. Raises errors of `integrations.errors`.
         """
         ...
 
@@ -57,10 +57,10 @@ class Embedder(Protocol):
         ...
 
 
-def load_engine(config: Serving, home: Path) -> Engine:
-    """Load the chat model that the settings name. Blocks for seconds, or minutes with a large model."""
-    check_engine(config.engine)
-    return cast("Engine", _module(config.engine).load(config, home))
+def load_engine(spec: ModelSpec, home: Path) -> Engine:
+    """Load a chat model. Blocks for seconds, or minutes with a large model."""
+    check_engine(spec.engine)
+    return cast("Engine", _module(spec.engine).load(spec, home))
 
 
 def load_embedder(name: str, home: Path) -> Embedder:
@@ -74,7 +74,7 @@ def check_engine(name: str) -> None:
     known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py") if "\ndef load(" in p.read_text("utf-8"))
     if "." not in name and name not in known:
         raise Misconfigured(
-            f"There is no engine {name!r}. Set serving.engine to one of: {', '.join(known)};"
+            f"There is no engine {name!r}. Set `engine` (in [serving] or models.yaml) to one of: {', '.join(known)};"
             " or to a module of your own, as in my_package.my_engine."
         )
 

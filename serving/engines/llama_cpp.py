@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 
 from integrations.errors import InvalidInput, Misconfigured, Unavailable
-from serving.config import Serving
 from serving.constraint import check_answer, check_schema
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
 from serving.shelf import find, verify
 
@@ -34,7 +34,7 @@ MAX_SOCKET_PATH = 107
 Json = dict[str, Any]
 
 
-def load(config: Serving, home: Path) -> "LlamaCpp":
+def load(config: ModelSpec, home: Path) -> "LlamaCpp":
     """Check the model's files against their checksums, then load them."""
     model = find(home, config.model, kind="chat", engine="llama_cpp")
     verify(model)
@@ -44,7 +44,11 @@ def load(config: Serving, home: Path) -> "LlamaCpp":
 def try_out(path: str) -> None:
     """Load a file and generate one token, in a process that may die of it."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = LlamaCpp(Path(path), Serving(model="tried-out", slots=1, context_tokens=64), Path(folder))
+        engine = LlamaCpp(
+            Path(path),
+            ModelSpec(engine="llama_cpp", name="tried-out", model="tried-out", slots=1, context_tokens=64),
+            Path(folder),
+        )
         asyncio.run(engine.close())
 
 
@@ -57,9 +61,9 @@ class _Call:
 class LlamaCpp:
     """One GGUF model with `slots` contexts; further calls wait in Python, where waiting costs nothing."""
 
-    def __init__(self, path: Path, config: Serving, run: Path, system: str | None = None) -> None:
+    def __init__(self, path: Path, config: ModelSpec, run: Path, system: str | None = None) -> None:
         self._info = ModelInfo(
-            name=config.model,
+            name=config.name,
             engine="llama_cpp",
             context_tokens=config.context_tokens,
             strong=config.strong,
@@ -74,7 +78,7 @@ class LlamaCpp:
         self._calls: dict[_Call, Future[None]] = {}
         self._closing = False
 
-    def _start(self, path: Path, config: Serving) -> object:
+    def _start(self, path: Path, config: ModelSpec) -> object:
         native: Any = importlib.import_module("xllamacpp")  # it ships no types
 
         params = native.CommonParams()
@@ -122,7 +126,7 @@ class LlamaCpp:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
         """Yield tokens as they come."""
         began, first, text = time.monotonic(), None, list[str]()
-        body, finish, tokens = _body(request, self._system), "stop", dict[str, int]()
+        body, finish, tokens = _body(request, self._system), "stop", dict[str, Any]()
         async with contextlib.aclosing(self._raw(body)) as chunks:
             async for chunk in chunks:
                 tokens = chunk.get("usage") or tokens
@@ -134,9 +138,11 @@ class LlamaCpp:
                         yield ChatChunk(text=piece)
         if request.json_schema is not None and finish == "stop":
             check_answer(request.json_schema, "".join(text))
+        cached = (tokens.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
         usage = Usage(
             tokens_in=tokens.get("prompt_tokens", 0),
             tokens_out=tokens.get("completion_tokens", 0),
+            tokens_cached=cached,
             first_token_ms=None if first is None else (first - began) * 1000,
             total_ms=(time.monotonic() - began) * 1000,
         )
@@ -233,7 +239,7 @@ def _body(request: ChatRequest, system: str | None) -> Json:
 
 
 def _turns(messages: Sequence[ChatMessage], system: str | None) -> list[Json]:
-    turns = [message.model_dump() for message in messages]
+    turns: list[Json] = [{"role": message.role, "content": message.content} for message in messages]
     if system is not None and all(message.role != "system" for message in messages):
         turns.insert(0, {"role": "system", "content": system})
     return turns

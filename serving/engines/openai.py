@@ -1,24 +1,31 @@
 """Any OpenAI-compatible endpoint over HTTP: vLLM, llama-server, Ray Serve LLM, OpenAI, others.
 
-Streams server-sent events; https://platform.openai.com/docs/api-reference/chat-streaming.
+Streams server-sent events; https://platform.openai.com/docs/api-reference/chat-streaming. What fails before its first
+event is tried with the endpoint's next key or address (`endpoint_access`); afterwards never: it was paid for and said.
 """
 
 import asyncio
 import contextlib
 import json
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from integrations.errors import InvalidInput, Misconfigured, RateLimited, Unavailable
-from serving.config import Serving, reveal
+from integrations.errors import InvalidInput, Misconfigured, RateLimited, RunbellError, Unavailable
+from serving.config import reveal
 from serving.constraint import check_answer, check_schema
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
+from serving.engines.endpoint_access import Access, Key
+from serving.fleet import ModelSpec
+from serving.router import estimate
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, ToolCall, Usage
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEM_BYTES = 65_536
@@ -26,8 +33,28 @@ MAX_PAUSE_S = 3600.0
 CONNECT_S = 10.0
 
 
+class Refused(Misconfigured):
+    """The endpoint does not take this key."""
+
+
+class _Function(BaseModel):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(BaseModel):
+    index: int = 0
+    id: str | None = None
+    function: _Function = _Function()
+
+    def plain(self) -> ToolCall:
+        name, arguments = self.function.name or "", self.function.arguments or ""
+        return ToolCall(index=self.index, id=self.id or "", name=name, arguments=arguments)
+
+
 class _Delta(BaseModel):
     content: str | None = None
+    tool_calls: tuple[_Call, ...] | None = None
 
 
 class _Choice(BaseModel):
@@ -35,9 +62,14 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
+class _Cached(BaseModel):
+    cached_tokens: int | None = None
+
+
 class _Usage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
 
 
 class _Event(BaseModel):
@@ -46,17 +78,19 @@ class _Event(BaseModel):
     error: Any = None
 
 
-def load(config: Serving, home: Path) -> "OpenAI":  # noqa: ARG001 - every engine is loaded alike
+def load(config: ModelSpec, home: Path) -> "OpenAI":  # noqa: ARG001 - every engine is loaded alike
     """Check the settings; the endpoint itself is first asked with the first request."""
-    if config.base_url is None or not config.base_url.startswith(("http://", "https://")):
-        raise Misconfigured("The engine openai needs serving.base_url, such as https://api.openai.com/v1.")
-    return OpenAI(config, config.base_url, reveal(config.api_key, "serving.api_key"))
+    urls = _several(config.base_url)
+    if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
+        raise Misconfigured("The engine openai needs base_url, such as https://api.openai.com/v1.")
+    secrets = [reveal(key, "api_key") for key in _several(config.api_key)]
+    return OpenAI(config, Access(urls, secrets, config.requests_per_second))
 
 
 class OpenAI:
     """One model of one endpoint; at most `slots` requests are under way, the rest wait."""
 
-    def __init__(self, config: Serving, base_url: str, api_key: str | None) -> None:
+    def __init__(self, config: ModelSpec, access: Access) -> None:
         self._info = ModelInfo(
             name=config.model,
             engine="openai",
@@ -64,14 +98,13 @@ class OpenAI:
             strong=config.strong,
             constrains=True,
         )
-        self._timeout_s = config.request_timeout_s
+        self._model = config.model or config.name
+        self._access = access
+        self._timeout_s = config.timeout_s
         self._slots = asyncio.Semaphore(config.slots)
         # Redirects are not followed: the key would go along.
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(config.request_timeout_s, connect=CONNECT_S),
-        )
+        timeout = httpx.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s))
+        self._client = httpx.AsyncClient(timeout=timeout)
 
     def describe(self) -> ModelInfo:
         """Tell which model the endpoint is asked for."""
@@ -81,10 +114,8 @@ class OpenAI:
         """Nothing hangs here that a new process would cure: every request has a time-out."""
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Estimate: 3 characters a token, a Chinese character one, 4 tokens around each message."""
-        text = "".join(message.content for message in messages)
-        wide = sum(char >= "\u2e80" for char in text)
-        return wide + (len(text) - wide + 2) // 3 + 4 * len(messages)
+        """Estimate: nobody here has the endpoint's tokenizer."""
+        return estimate(messages)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -95,16 +126,17 @@ class OpenAI:
         began, first, text = time.monotonic(), None, list[str]()
         finish: str | None = None
         used = _Usage()
-        body = _body(request, self._info.name)
+        body = _body(request, self._model)
         async with self._slots, contextlib.aclosing(self._events(body)) as events:
             async for event in events:
                 used = event.usage or used
                 for choice in event.choices[:1]:
                     finish = choice.finish_reason or finish
-                    if choice.delta.content:
+                    piece, calls = choice.delta.content or "", choice.delta.tool_calls or ()
+                    if piece or calls:
                         first = first or time.monotonic()
-                        text.append(choice.delta.content)
-                        yield ChatChunk(text=choice.delta.content)
+                        text.append(piece)
+                        yield ChatChunk(text=piece, tool_calls=tuple(call.plain() for call in calls))
         if finish is None:
             raise Unavailable("The model's endpoint broke off in the middle of its answer.")
         if finish == "content_filter":
@@ -114,14 +146,52 @@ class OpenAI:
         usage = Usage(
             tokens_in=used.prompt_tokens,
             tokens_out=used.completion_tokens,
+            tokens_cached=(used.prompt_tokens_details and used.prompt_tokens_details.cached_tokens) or 0,
             first_token_ms=None if first is None else (first - began) * 1000,
             total_ms=(time.monotonic() - began) * 1000,
         )
-        yield ChatChunk(finish_reason="length" if finish == "length" else "stop", usage=usage)
+        ends: dict[str, Literal["length", "tool_calls"]] = {"length": "length", "tool_calls": "tool_calls"}
+        yield ChatChunk(finish_reason=ends.get(finish, "stop"), usage=usage)
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[_Event]:
+        """Yield events of the first key and address that deliver any."""
+        patience_at = time.monotonic() + self._timeout_s
+        last: RunbellError = Unavailable("The model's endpoint was not asked.")
+        for _ in range(self._access.tries):
+            key, wait_s = self._access.key(patience_at - time.monotonic())
+            await asyncio.sleep(wait_s)
+            url, begun = self._access.urls()[0], False
+            try:
+                async with contextlib.aclosing(self._ask(url, key, body)) as events:
+                    async for event in events:
+                        begun = True
+                        yield event
+            except (RateLimited, Misconfigured, Unavailable) as error:
+                last = error
+                if begun or not self._may_go_on(error, url, key):
+                    raise
+            else:
+                self._access.up(url)
+                return
+        raise last
+
+    def _may_go_on(self, error: RunbellError, url: str, key: Key) -> bool:
+        """Set aside what failed; return whether another key or address may do."""
+        if isinstance(error, RateLimited):
+            self._access.rest(key, error.after)
+        elif isinstance(error, Refused):
+            self._access.refuse(key)
+        elif isinstance(error, Unavailable):
+            self._access.down(url)
+        else:
+            return False
+        return self._access.tries > 2
+
+    async def _ask(self, url: str, key: Key, body: dict[str, Any]) -> AsyncGenerator[_Event]:
+        headers = {"Authorization": f"Bearer {key.secret}"} if key.secret else {}
+        path = f"{url.rstrip('/')}/chat/completions"
         try:
-            async with self._client.stream("POST", "chat/completions", json=body) as response:
+            async with self._client.stream("POST", path, json=body, headers=headers) as response:
                 if response.status_code != 200:
                     await _refuse(response)
                 async for line in _lines(response):
@@ -137,15 +207,31 @@ class OpenAI:
             raise Unavailable(f"The model's endpoint can't be reached: {reason}") from error
 
 
+def _several(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()
+
+
+def _turn(message: ChatMessage) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return turn | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
+
+
 def _body(request: ChatRequest, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "messages": [message.model_dump() for message in request.messages],
+        "messages": [_turn(message) for message in request.messages],
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if request.tools:
+        body["tools"] = [{"type": "function", "function": tool.model_dump()} for tool in request.tools]
     if request.stop:
         body["stop"] = list(request.stop)
     if request.json_schema is not None:
@@ -191,9 +277,9 @@ async def _refuse(response: httpx.Response) -> NoReturn:
     error = body.get("error", body) if isinstance(body, dict) else {}
     status, message = response.status_code, _message(error)
     if status in {401, 403}:
-        raise Misconfigured(f"The model's endpoint refuses the key (serving.api_key): {message}")
+        raise Refused(f"The model's endpoint refuses the key (api_key): {message}")
     if status == 404:
-        raise Misconfigured(f"The endpoint has no such model or path (serving.model, serving.base_url): {message}")
+        raise Misconfigured(f"The endpoint has no such model or path (model, base_url): {message}")
     if status == 429:
         raise RateLimited(f"The model's endpoint asks for a pause: {message}", after=_pause(response))
     if status in {400, 413, 422}:
@@ -209,8 +295,13 @@ def _message(error: object) -> str:
 
 
 def _pause(response: httpx.Response) -> float:
-    """Return the seconds of `Retry-After`; its other form, a date, is not used by these endpoints."""
+    """Return the seconds of `Retry-After`, which may also be a date."""
+    said = response.headers.get("retry-after", "")
     try:
-        return min(max(float(response.headers.get("retry-after", "")), 0.0), MAX_PAUSE_S)
+        seconds = float(said)
     except ValueError:
-        return 5.0
+        try:
+            seconds = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return 5.0
+    return min(max(seconds, 0.0), MAX_PAUSE_S) if math.isfinite(seconds) else 5.0

@@ -310,7 +310,7 @@ def test_a_killed_replica_is_replaced_and_its_caller_told(served: ServedModels, 
     listener = threading.Thread(target=listen)
     listener.start()
     assert started.wait(30)
-    replica = next(p for p in served.ray.processes() if "ServeReplica:chat" in " ".join(p.cmdline()))
+    replica = next(p for p in served.ray.processes() if "ServeReplica:model-smollm2" in " ".join(p.cmdline()))
     replica.kill()
     listener.join(15)
 
@@ -331,7 +331,7 @@ def test_a_corrupt_model_is_named_and_answers_again_once_pulled(served: ServedMo
     with path.open("r+b") as file:
         file.seek(50_000_000)
         file.write(b"rubbish!")
-    replica = next(p for p in served.ray.processes() if "ServeReplica:chat" in " ".join(p.cmdline()))
+    replica = next(p for p in served.ray.processes() if "ServeReplica:model-smollm2" in " ".join(p.cmdline()))
     replica.kill()
 
     wait_for(lambda: path.name in served.problem(), 60, "the problem to be told")

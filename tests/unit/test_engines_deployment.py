@@ -7,10 +7,9 @@ import pytest
 
 from integrations import telemetry
 from integrations.errors import Misconfigured
-from serving import deployment
-from serving.config import Serving
 from serving.deployment import Chat
 from serving.engines import check_engine
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, ModelInfo
 
 REQUEST = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
@@ -19,7 +18,7 @@ REQUEST = ChatRequest(messages=(ChatMessage(role="user", content="hi"),))
 @pytest.fixture
 async def chat(tmp_path: Path) -> Chat:
     (tmp_path / "there").touch()
-    return Chat(Serving(engine="tests.scripted_engine", model="mine", slots=1), str(tmp_path))
+    return Chat(ModelSpec(engine="tests.scripted_engine", name="mine", slots=1), str(tmp_path))
 
 
 async def collect(chat: Chat, timeout_s: float = 5, traceparent: str | None = None) -> list[ChatChunk | Failure]:
@@ -60,22 +59,21 @@ async def test_leaving_the_stream_leaves_the_engine(chat: Chat):
     await asyncio.sleep(0)
 
     assert chat._engine.model.left == 1
-    assert chat._inside == 0
+    assert chat.load() == {"busy": 0, "waiting": 0, "slots": 1}
 
 
 async def test_one_more_than_the_bound_is_turned_away(chat: Chat):
-    bound = deployment.bound(chat._config)
-    streams = [chat.stream(REQUEST, 5) for _ in range(bound)]
-    for stream in streams:
-        await anext(stream)
+    asked = [asyncio.create_task(collect(chat)) for _ in range(1 + chat._spec.queue)]
+    await asyncio.sleep(0.01)
 
     refused = await collect(chat)
-    for stream in streams:
-        await stream.aclose()
     chat._engine.model.gate.set()
+    answered = await asyncio.gather(*asked)
 
     assert [item.kind for item in refused] == ["Overloaded"]
-    assert (await collect(chat))[-1].finish_reason == "stop"
+    assert refused[0].after >= 1
+    assert all(items[-1].finish_reason == "stop" for items in answered)
+    assert chat.load()["busy"] == 0
 
 
 async def test_the_generation_is_a_span_of_the_callers_trace(chat: Chat):
@@ -89,7 +87,7 @@ async def test_the_generation_is_a_span_of_the_callers_trace(chat: Chat):
 
 
 async def test_a_missing_model_is_told_and_loaded_when_it_is_there(tmp_path: Path):
-    chat = Chat(Serving(engine="tests.scripted_engine", slots=1), str(tmp_path))
+    chat = Chat(ModelSpec(engine="tests.scripted_engine", slots=1), str(tmp_path))
     before = await collect(chat)
     chat.check_health()
     (tmp_path / "there").touch()

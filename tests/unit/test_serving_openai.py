@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, RunbellError, Unavailable
-from serving.config import Serving
 from serving.engines import load_engine
+from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest
 
 Behave = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -48,7 +48,7 @@ async def endpoint(behave: Behave, **settings: object) -> AsyncIterator[tuple]:
     fake = Endpoint(behave)
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    config = Serving(
+    config = ModelSpec(
         engine="openai", model="big", base_url=f"http://127.0.0.1:{port}/v1", api_key="literal-key", **settings
     )
     engine = load_engine(config, Path())
@@ -115,7 +115,7 @@ async def test_a_character_split_over_two_packets_arrives_whole():
     [
         (refuses(401), Misconfigured, "api_key"),
         (refuses(403), Misconfigured, "api_key"),
-        (refuses(404), Misconfigured, "serving.model"),
+        (refuses(404), Misconfigured, "no such model"),
         (refuses(400), InvalidInput, "because"),
         (refuses(400, b'{"error": {"message": "maximum context length is 9"}}'), InvalidInput, "too long"),
         (refuses(429, b"{}", "Retry-After: 17"), RateLimited, "pause"),
@@ -179,7 +179,7 @@ async def test_a_schema_goes_along_and_its_answer_is_checked():
 
 
 async def test_an_endpoint_that_does_not_listen_is_unavailable():
-    engine = load_engine(Serving(engine="openai", base_url="http://127.0.0.1:9/v1"), Path())
+    engine = load_engine(ModelSpec(engine="openai", base_url="http://127.0.0.1:9/v1"), Path())
     with pytest.raises(Unavailable, match="reached"):
         await answer(engine, ask())
     await engine.close()
@@ -188,16 +188,16 @@ async def test_an_endpoint_that_does_not_listen_is_unavailable():
 @pytest.mark.parametrize("url", [None, "", "file:///etc/passwd", "localhost:80"])
 def test_an_endpoint_needs_an_address(url: str | None):
     with pytest.raises(Misconfigured, match="base_url"):
-        load_engine(Serving(engine="openai", base_url=url), Path())
+        load_engine(ModelSpec(engine="openai", base_url=url), Path())
 
 
 def test_an_unknown_engine_is_answered_with_the_known_ones():
     with pytest.raises(Misconfigured, match=r"llama_cpp.*openai"):
-        load_engine(Serving(engine="warp_drive"), Path())
+        load_engine(ModelSpec(engine="warp_drive"), Path())
 
 
 async def test_tokens_are_estimated_higher_for_chinese():
-    engine = load_engine(Serving(engine="openai", base_url="http://127.0.0.1:9/v1"), Path())
+    engine = load_engine(ModelSpec(engine="openai", base_url="http://127.0.0.1:9/v1"), Path())
     english, chinese = [
         await engine.count_tokens((ChatMessage(role="user", content=text),)) for text in ("abcdef", "你好吗今天呢")
     ]

@@ -15,7 +15,7 @@ from integrations.telemetry import current_traceparent, span
 from orchestration.ops.answering.repetition import end_at_sentence, loop_start
 from orchestration.ops.answering.values import Heard, Spent
 from serving.client import Models
-from serving.schema import ChatRequest
+from serving.schema import ChatRequest, Origin
 
 BATCH_S = 0.05
 _log = logging.getLogger("runbell.assistant")
@@ -127,6 +127,7 @@ def ask(models: Models, request: ChatRequest, heard: Heard, *, timeout_s: float,
 
 def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, hear: Hear | None) -> Said:
     name = request.model or models.describe().name
+    request = _for_whom(request, heard)
     parent = None if current_traceparent() else heard.traceparent
     began, text, finish = time.monotonic(), "", None
     spent = Spent(model=name)
@@ -139,6 +140,8 @@ def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, h
                     spent = replace(spent, first_token_ms=_ms(began))
                 text += chunk.text
                 finish = chunk.finish_reason or finish
+                if chunk.decision:
+                    spent = replace(spent, model=chunk.decision.model, why=chunk.decision.sentence())
                 if chunk.usage:
                     spent = replace(spent, tokens_in=chunk.usage.tokens_in, tokens_out=chunk.usage.tokens_out)
                 if free and (start := loop_start(text)) is not None:
@@ -152,6 +155,14 @@ def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, h
     if free:
         text = end_at_sentence(text) if finish == "length" else text.strip()
     return Said(text, spent, len(request.messages[-1].content))
+
+
+def _for_whom(request: ChatRequest, heard: Heard) -> ChatRequest:
+    """Say whose message it is: policy, order and price go by that."""
+    origin = Origin(
+        tenant=heard.address.tenant, principal_id=heard.principal_id, message_id=heard.message_id, op="think"
+    )
+    return request.model_copy(update={"origin": origin, "language": request.language or heard.language})
 
 
 def _ms(since: float) -> float:

@@ -50,6 +50,8 @@ class Spent:
     tokens_out: int = 0
     first_token_ms: float | None = None
     total_ms: float = 0.0
+    why: str = ""
+    """Why this model: `serving.schema.Decision` in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""Models as Ray Serve applications, asked through their handles from an event loop.
+
+A handle has no deadline (`asking` keeps it), drops the trace context, and wraps errors: both are put right here.
+"""
+
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, cast
+
+from integrations.errors import Overloaded, RunbellError, Unavailable
+from serving.asking import Lost
+from serving.failures import to_error
+from serving.schema import ChatChunk, ChatRequest, Failure
+
+GATE = "openai"
+"""The application that speaks HTTP; it also tells which models there are."""
+
+
+class RayDoor:
+    """Handles of the applications, kept. Thread-safe. `apps` are the applications by the models' names."""
+
+    def __init__(self, apps: Mapping[str, str] | None = None) -> None:
+        self.apps = apps or {}
+        self._handles: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    async def open(
+        self, model: str, request: ChatRequest, timeout_s: float, traceparent: str | None
+    ) -> AsyncGenerator[ChatChunk | Failure]:
+        """Yield what a replica says; closing it cancels the generation there."""
+        app, ended = self.app(model), False
+        try:
+            response = self.handle(app, streaming=True).stream.remote(request, timeout_s, traceparent)
+        except Exception as error:
+            raise self.translate(app, error) from error
+        try:
+            async for item in cast("AsyncIterator[ChatChunk | Failure]", response):
+                ended = isinstance(item, Failure) or item.finish_reason is not None
+                yield item
+            ended = True
+        except Exception as error:
+            raise self.translate(app, error) from error
+        finally:
+            if not ended:
+                response.cancel()
+
+    def app(self, model: str) -> str:
+        """Return the application of a model."""
+        try:
+            return self.apps[model]
+        except KeyError as error:
+            raise Lost(f"{model} is not served any more.") from error
+
+    async def call(self, app: str, method: str, *arguments: object) -> object:
+        """Return what a method of an application returns."""
+        try:
+            result = await getattr(self.handle(app), method).remote(*arguments)
+        except Exception as error:
+            raise self.translate(app, error) from error
+        if isinstance(result, Failure):
+            raise to_error(result)
+        return result
+
+    def handle(self, app: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - its methods are the deployment's
+        """Return the handle of an application."""
+        import ray
+        from ray import serve
+
+        if not ray.is_initialized():
+            # Serve would start a cluster of its own.
+            raise Unavailable("This process is not connected to Ray.")
+        key = f"{app} (stream)" if streaming else app
+        with self._lock:
+            if key not in self._handles:
+                handle = serve.get_app_handle(app)
+                self._handles[key] = handle.options(stream=True) if streaming else handle
+            return self._handles[key]
+
+    def translate(self, app: str, error: Exception) -> RunbellError:
+        """Return what went wrong as one of our errors."""
+        if isinstance(error, RunbellError):
+            return error
+        from ray.serve.exceptions import BackPressureError
+
+        if isinstance(error, BackPressureError):
+            return Overloaded("Too many requests wait for the model.", after=2)
+        with self._lock:  # after a restart of Serve the old handle would never find the new replicas
+            self._handles.pop(app, None)
+            self._handles.pop(f"{app} (stream)", None)
+        first_line = str(error).partition("\n")[0][:200]
+        name = next((model for model, its in self.apps.items() if its == app), app)
+        return Lost(f"The model {name} can't be reached ({type(error).__name__}: {first_line}). See: runbell status")
