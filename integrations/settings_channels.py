@@ -34,15 +34,21 @@ class Webhook(Section):
 
 
 class Slack(Section):
-    """Slack: `mode` socket needs `app_token`, http needs `signing_secret`; OAuth needs the client's id and secret."""
+    """Slack: `mode` socket needs `app_token`, http `signing_secret`; several workspaces the client's id and secret."""
 
     mode: Literal["socket", "http"] = "socket"
+    workspaces: Literal["one", "several"] = Field(
+        default="one", description="One by its bot token, or several that install Runbell over OAuth."
+    )
     bot_token: str | None = Field(default=None, description="A secret reference to xoxb-…")
     app_token: str | None = Field(default=None, description="A secret reference to xapp-…")
     signing_secret: str | None = None
     previous_signing_secret: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    token_key: str | None = Field(
+        default=None, description="Seals the workspaces' tokens; default: made in RUNBELL_HOME/sealing_key."
+    )
     api_url: str = "https://slack.com/api/"
 
 

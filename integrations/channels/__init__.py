@@ -17,7 +17,7 @@ has its `name` and `capabilities` as class attributes, so that `table` can write
 - what a button or a form carries to the network and back is sealed by `buttons.Buttons`; addresses that messages
   bring, files above all, are called through `addresses` only.
 - more where the network has it: `edit` (Editing), `open_stream` (Streaming), `link` (Linked), `hooks` (Hooked),
-  `aclose` (Closing).
+  `aclose` (Closing), `attach` (Storing).
 """
 
 import importlib
@@ -26,12 +26,15 @@ import pkgutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from integrations.channels.capabilities import Capabilities, Rate
 from integrations.errors import Misconfigured
 from integrations.messages import Delivery, InboundMessage, OutboundMessage
 from integrations.settings import Settings
+
+if TYPE_CHECKING:
+    from integrations.database import Database
 
 logger = logging.getLogger(__name__)
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "Linked",
     "Rate",
     "Receive",
+    "Storing",
     "Stream",
     "Streaming",
     "discover",
@@ -208,6 +212,7 @@ class Answer:
     status: int
     content: Mapping[str, object] | str | None = None
     media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @runtime_checkable
@@ -221,6 +226,15 @@ class Hooked(Protocol):
 
     async def accept(self, call: Call, receive: Receive) -> Answer:
         """Authenticate the raw bytes, parse them, receive the message, answer."""
+        ...
+
+
+@runtime_checkable
+class Storing(Protocol):
+    """A channel that keeps something in the database; `runbell connect` looks at it without one."""
+
+    def attach(self, database: "Database") -> None:
+        """Take the database; called once, before anything else."""
         ...
 
 

@@ -1,8 +1,9 @@
 """What it takes to set a network up: what is asked for, and the check against the platform. `runbell connect` uses it.
 
 A network that can be set up has `NETWORK/check.py` with `async def check(section) -> list[str]` (what is wrong, each
-with what to do next; it may take `public_url` too) and a table of its name in the settings. `NETWORK/asks.py` says
-with `ASKS` what to ask for; without it, all that has no default is asked for.
+with what to do next; it may take `public_url` too) and a table of its name in the settings. `def hints(settings)`
+beside it, if it is there, says what is to be done at the platform once all is well. `NETWORK/asks.py` says with `ASKS`
+what to ask for; without it, all that has no default is asked for.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from integrations import channels
+from integrations.settings import Settings
 from integrations.settings_channels import Channels
 from integrations.settings_section import Section
 
@@ -54,6 +56,11 @@ class Network:
         check: Any = importlib.import_module(f"{channels.__name__}.{self.name}.check").check
         takes_url = "public_url" in inspect.signature(check).parameters
         return await check(section, public_url=public_url) if takes_url else await check(section)
+
+    def hints(self, settings: Settings) -> list[str]:
+        """Return what is still to be done elsewhere once all is well."""
+        told: Any = getattr(importlib.import_module(f"{channels.__name__}.{self.name}.check"), "hints", None)
+        return told(settings) if told is not None else []
 
 
 def networks() -> dict[str, Network]:

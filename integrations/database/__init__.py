@@ -10,6 +10,7 @@ from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
 from integrations.database.growing import GrowingAnswers
 from integrations.database.inbox import Inbox
+from integrations.database.installations import Installation, Installations
 from integrations.database.linking import Linking
 from integrations.database.notify import Listener
 from integrations.database.outbox import Outbox
@@ -43,6 +44,7 @@ __all__ = [
     "Database",
     "Demand",
     "Entry",
+    "Installation",
     "Keep",
     "Listener",
     "MessageView",
@@ -82,6 +84,7 @@ class Database:
         self.commands = Commands(self.engine)
         self.proposals = Proposals(self.engine)
         self.questions = Questions(self.engine)
+        self.installations = Installations(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
         self.retention = Retention(self.engine)

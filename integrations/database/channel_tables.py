@@ -53,3 +53,32 @@ link_attempts = sa.Table(
     sa.Column("count", sa.SmallInteger, nullable=False),
     sa.Column("since", Instant, nullable=False),
 )
+
+# Where an app was installed over OAuth. `sealed` holds its tokens and is blank once they are of no use; `version` grows
+# with each change of them, and one gateway at a time, until `refreshing_until`, exchanges them.
+installations = sa.Table(
+    "installations",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("bot", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", Instant),
+    sa.Column("refreshing_until", Instant),
+    # Why it does not work any more; blank while it does.
+    sa.Column("ended", sa.Text, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+)
+
+# One row per invitation that was opened: its newest state, and when an installation used it up.
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("state", sa.LargeBinary, unique=True),
+    sa.Column("state_until", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+)

@@ -53,6 +53,8 @@ _RULES = (
     _Rule("questions", "tenant, channel, conversation, principal_id", "expires_at < :before", "progress"),
     _Rule("link_codes", "principal_id", "expires_at < :before", "progress"),
     _Rule("link_attempts", "tenant, channel, account", "since < :before", "progress"),
+    _Rule("invitations", "digest", "expires_at < :before", "progress"),
+    _Rule("installations", "tenant, channel, workspace", "changed_at < :before and ended <> ''", "failed"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
     _Rule("workers", "id", "heartbeat_at < :before", "progress"),

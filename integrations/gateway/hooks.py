@@ -43,9 +43,9 @@ def _endpoint(services: Services, channel: Hooked, hook: Hook) -> Callable[[Requ
 
 def _respond(answer: Answer) -> Response:
     if answer.content is None:
-        return Response(status_code=answer.status)
+        return Response(status_code=answer.status, headers=answer.headers)
     content = answer.content if isinstance(answer.content, str) else json.dumps(answer.content)
-    return Response(content, answer.status, media_type=answer.media_type)
+    return Response(content, answer.status, answer.headers, answer.media_type)
 
 
 def _refuse(request: Request, services: Services, error: RunbellError) -> Response:

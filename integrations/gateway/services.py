@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from integrations.channels import Channel, find
+from integrations.channels import Channel, Storing, find
 from integrations.channels.pace import Paces
 from integrations.database import Database
 from integrations.database.callbacks import CHANNEL
@@ -79,6 +79,9 @@ def build(settings: Settings, database: Database) -> Services:
     intake = Intake(database, limits, pending_per_conversation=settings.gateway.pending_per_conversation)
     hub, found = Hub(database), find(settings)
     channels = {**found.channels, CHANNEL: Callbacks(settings)}
+    for channel in channels.values():
+        if isinstance(channel, Storing):
+            channel.attach(database)
     gateway, paces = f"gateway-{socket.gethostname()}-{os.getpid()}", Paces()
     growing = Growing(database, hub, gateway, paces)
     return Services(

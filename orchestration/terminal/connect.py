@@ -86,13 +86,16 @@ def check(network: Network, *, as_json: bool) -> int:
         problems = [f"{network.name} is not set up: {program()} connect {network.name}"]
     else:
         problems = asyncio.run(_problems(network, section, settings))
+    hints = [] if problems else network.hints(settings)
     if as_json:
-        print_json({"network": network.name, "well": not problems, "problems": problems})
+        print_json({"network": network.name, "well": not problems, "problems": problems, "hints": hints})
         return WRONG if problems else WELL
     for problem in problems:
         print(f"✗ {problem}")
     if not problems:
         print(f"✓ {network.name} is set up. Restart to use it: {program()} down, then {program()} up")
+    for hint in hints:
+        print(f"→ {hint}")
     return WRONG if problems else WELL
 
 

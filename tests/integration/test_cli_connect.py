@@ -144,7 +144,7 @@ async def test_a_network_that_calls_us_needs_an_address_and_tells_which(
 async def test_a_person_is_asked_for_what_applies_and_secrets_are_typed_hidden(place: Path) -> None:
     async with SimulatedSlack() as slack:
         (place / "runbell.toml").write_text(f'{BEFORE}[channels.slack]\napi_url = "{slack.url}/api/"  # a test\n')
-        openly, hidden = ["carrier pigeon", "socket"], ["", slack.bot_token, "env:SLACK_APP_TOKEN"]
+        openly, hidden = ["carrier pigeon", "socket", ""], ["", slack.bot_token, "env:SLACK_APP_TOKEN"]
         asked: list[str] = []
 
         def answer(answers: list[str], prompt: str) -> str:
@@ -155,7 +155,7 @@ async def test_a_person_is_asked_for_what_applies_and_secrets_are_typed_hidden(p
         status = await connected("slack", [], typist)
 
     section = tomllib.loads((place / "runbell.toml").read_text())["channels"]["slack"]
-    assert asked == ["mode", "mode", "bot_token", "bot_token", "app_token"]
+    assert asked == ["mode", "mode", "workspaces", "bot_token", "bot_token", "app_token"]
     assert section["app_token"] == "env:SLACK_APP_TOKEN"
     assert section["bot_token"].startswith("file:")
     assert "# a test" in (place / "runbell.toml").read_text()

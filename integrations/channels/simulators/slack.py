@@ -1,53 +1,48 @@
-"""A simulated Slack: Web API, Socket Mode, signed HTTP events, files; towards the vendor's real client.
+"""A simulated Slack: what people do in it, and how it tells of it, by Socket Mode or signed HTTP events.
 
-It keeps what was posted (`messages`), refuses bad tokens, unknown channels and threads, texts, blocks and buttons that
-are too long, and delivers an event again when it is not acknowledged: three times, like Slack, only sooner.
+What the app calls is in `slack_api`, who may call in `slack_grants`. It keeps what was posted (`messages`), refuses bad
+tokens, unknown channels and threads, texts, blocks and buttons that are too long, and delivers an event again when it
+is not acknowledged: three times, like Slack, only sooner.
 """
 
 import asyncio
 import contextlib
-import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from integrations.channels.simulators.base import Simulator, texts
-from integrations.channels.simulators.slack_rules import check_content, error, signed, state
-from integrations.channels.slack.check import SCOPES
+from integrations.channels.simulators.base import texts
+from integrations.channels.simulators.slack_api import WebApi
+from integrations.channels.simulators.slack_grants import APP, FIRST
+from integrations.channels.simulators.slack_rules import signed, state
 from integrations.settings_channels import Slack
 
 Json = dict[str, Any]
-BOT, TEAM, APP = "UBOT", "T1", "A1"
-_BEGIN = 1_700_000_000
 
 
-class SimulatedSlack(Simulator):
-    """One workspace with one app; `redelivery_s` are the pauses before an event comes again."""
-
-    bot_token, app_token, signing_secret = "xoxb-simulated", "xapp-simulated", "simulated-signing-secret"
+class SimulatedSlack(WebApi):
+    """A workspace with an app, and a second one that may install it; `redelivery_s` are pauses before redeliveries."""
 
     def __init__(self, *, redelivery_s: Iterable[float] = (0.3, 0.6, 1.2)) -> None:
         super().__init__()
         self.redelivery_s = tuple(redelivery_s)
-        self.channels = {"C1", "C2", "D1", "D2"}
-        self.messages: dict[str, Json] = {}
-        self.views: list[Json] = []
-        self.uploads: dict[str, bytes] = {}
-        self.files: dict[str, bytes] = {}
         self.acknowledged: dict[str, Json] = {}
-        self.scopes = set(SCOPES)
         self.request_url = ""
-        self._count = itertools.count(1)
-        self._triggers: dict[str, float] = {}
 
     def settings(self, mode: str = "socket") -> Slack:
         """Return the section of the settings that leads here."""
         tokens = {"bot_token": self.bot_token, "app_token": self.app_token, "signing_secret": self.signing_secret}
         return Slack.model_validate({"mode": mode, "api_url": f"{self.url}/api/", **tokens})
+
+    def several(self, mode: str = "socket") -> Slack:
+        """Return the section of an app that several workspaces install over OAuth."""
+        app = {"client_id": self.grants.client_id, "client_secret": self.grants.client_secret}
+        update: Json = {"workspaces": "several", "bot_token": None, **app}
+        return self.settings(mode).model_copy(update=update)
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Return what is served."""
@@ -56,6 +51,7 @@ class SimulatedSlack(Simulator):
             web.get("/socket", self._socket),
             web.post("/upload/{id}", self._upload),
             web.get("/files/{name}", self._file),
+            web.get("/oauth/v2/authorize", self._authorize),
         ]
 
     # What people do.
@@ -66,23 +62,33 @@ class SimulatedSlack(Simulator):
         event: Json = {"type": "message", "user": user, "text": text, "channel": channel, "ts": stamp, **more}
         event |= {"event_ts": stamp, "channel_type": "im" if channel.startswith("D") else "channel"}
         event |= {"thread_ts": thread} if thread else {}
-        if not channel.startswith("D") and f"<@{BOT}>" in text:
+        team = self.grants.workspaces[self.grants.channels.get(channel, FIRST)]
+        if not channel.startswith("D") and f"<@{team.bot}>" in text:
             event["type"] = "app_mention"
-        await self.event(event)
+        await self.event(event, team=team.id)
         return stamp
 
-    async def event(self, event: Json, *, event_id: str = "") -> str:
+    async def uninstall(self, team: str) -> None:
+        """Remove the app from a workspace: its tokens end, and it is told so by two events."""
+        self.grants.revoke(team)
+        bot = self.grants.workspaces[team].bot
+        await self.event({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [bot]}}, team=team)
+        await self.event({"type": "app_uninstalled"}, team=team)
+
+    async def event(self, event: Json, *, event_id: str = "", team: str = FIRST) -> str:
         """Deliver any event; returns its id."""
         event_id = event_id or f"Ev{next(self._count)}"
-        authorizations = [{"team_id": TEAM, "user_id": BOT, "is_bot": True}]
-        payload = {"token": "t", "team_id": TEAM, "api_app_id": APP, "type": "event_callback", "event": event}
+        bot = self.grants.workspaces[team].bot
+        authorizations = [{"team_id": team, "user_id": bot, "is_bot": True}]
+        payload = {"token": "t", "team_id": team, "api_app_id": APP, "type": "event_callback", "event": event}
         payload |= {"event_id": event_id, "event_time": int(time.time()), "authorizations": authorizations}
         await self.deliver("events_api", payload)
         return event_id
 
     async def command(self, command: str, text: str, *, channel: str = "D1", user: str = "U1") -> None:
         """Send a slash command."""
-        where = {"channel_id": channel, "user_id": user, "user_name": "someone", "team_id": TEAM}
+        team = self.grants.channels.get(channel, FIRST)
+        where = {"channel_id": channel, "user_id": user, "user_name": "someone", "team_id": team}
         await self.deliver("slash_commands", {"command": command, "text": text, "trigger_id": self._trigger(), **where})
 
     async def press(self, stamp: str, label: str, *, user: str = "U1") -> None:
@@ -93,7 +99,11 @@ class SimulatedSlack(Simulator):
         action = {**button, "action_ts": self._stamp(), "block_id": "b"}
         container = {"type": "message", "message_ts": stamp, "channel_id": shown["channel"]}
         container |= {"thread_ts": shown["thread_ts"]} if "thread_ts" in shown else {}
-        payload = {"type": "block_actions", "user": {"id": user, "username": "someone"}, "team": {"id": TEAM}}
+        payload = {
+            "type": "block_actions",
+            "user": {"id": user, "username": "someone"},
+            "team": {"id": self._team_of(shown)},
+        }
         payload |= {"container": container, "message": shown, "channel": {"id": shown["channel"]}, "actions": [action]}
         await self.deliver("interactive", payload | {"trigger_id": self._trigger()})
 
@@ -105,9 +115,13 @@ class SimulatedSlack(Simulator):
             value, kind = values.get(block["label"]["text"]), block["element"]["type"]
             filled[block["block_id"]] = {"value": {"type": kind, **state(block["element"], value)}}
         sent = view | {"id": view["id"], "state": {"values": filled}}
+        team = {"id": self._opened_by[view["id"]]}
         return await self.deliver(
-            "interactive", {"type": "view_submission", "user": {"id": user}, "team": {"id": TEAM}, "view": sent}
+            "interactive", {"type": "view_submission", "user": {"id": user}, "team": team, "view": sent}
         )
+
+    def _team_of(self, shown: Json) -> str:
+        return self.grants.channels.get(shown["channel"], FIRST)
 
     def posted(self, channel: str = "") -> list[Json]:
         """Return what the app has posted, in order."""
@@ -178,123 +192,3 @@ class SimulatedSlack(Simulator):
             self.acknowledged[said["envelope_id"]] = said.get("payload") or {}
             self.changed()
         return socket
-
-    # The Web API.
-
-    async def _api(self, request: web.Request) -> web.StreamResponse:
-        method = request.match_info["method"]
-        said: Json = await request.json() if request.content_type == "application/json" else dict(await request.post())
-        fault = await self.meet(request, method, said, key=str(said.get("channel", "")))
-        expected = self.app_token if method == "apps.connections.open" else self.bot_token
-        if request.headers.get("Authorization") != f"Bearer {expected}":
-            raise error("invalid_auth")
-        if method.startswith("chat.") and "chat:write" not in self.scopes:
-            raise error("missing_scope", needed="chat:write", provided=",".join(self.scopes))
-        handler: Callable[[Json], Json] | None = getattr(self, "_" + method.replace(".", "_"), None)
-        if handler is None:
-            raise error("unknown_method")
-        answer = {"ok": True} | handler(said)
-        self.changed()
-        headers = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))}
-        return self.faulty(request, fault) if fault else web.json_response(answer, headers=headers)
-
-    def limited(self, wait_s: float) -> web.StreamResponse:
-        """Answer as Slack does, in whole seconds."""
-        headers = {"Retry-After": str(max(1, round(wait_s)))}
-        return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
-
-    def _auth_test(self, _: Json) -> Json:
-        return {"user_id": BOT, "team_id": TEAM, "team": "simulated", "bot_id": "B1", "url": f"{self.url}/"}
-
-    def _apps_connections_open(self, _: Json) -> Json:
-        return {"url": f"{self.ws_url}/socket?ticket={self._trigger()}"}
-
-    def _chat_postMessage(self, said: Json) -> Json:  # noqa: N802 - the method's name
-        self._known(said)
-        check_content(said)
-        stamp = self._stamp()
-        self.messages[stamp] = {**said, "ts": stamp}
-        return {"ts": stamp, "channel": said["channel"]}
-
-    def _chat_update(self, said: Json) -> Json:
-        if said.get("ts") not in self.messages:
-            raise error("message_not_found")
-        if self.messages[said["ts"]].get("streaming"):
-            raise error("streaming_state_conflict")
-        check_content(said)
-        kept = {k: v for k, v in self.messages[said["ts"]].items() if k in {"channel", "thread_ts", "ts"}}
-        self.messages[said["ts"]] = {**said, **kept}
-        return {"ts": said["ts"], "channel": said["channel"]}
-
-    def _chat_postEphemeral(self, said: Json) -> Json:  # noqa: N802
-        self._known(said)
-        return {"message_ts": self._stamp()}
-
-    def _chat_startStream(self, said: Json) -> Json:  # noqa: N802
-        self._known(said)
-        if not said.get("thread_ts"):
-            raise error("invalid_thread_ts")
-        if not said["channel"].startswith("D") and not (
-            said.get("recipient_user_id") and said.get("recipient_team_id")
-        ):
-            raise error("missing_recipient_user_id")
-        stamp = self._stamp()
-        self.messages[stamp] = {**said, "ts": stamp, "streaming": True}
-        return {"ts": stamp, "channel": said["channel"]}
-
-    def _chat_appendStream(self, said: Json) -> Json:  # noqa: N802
-        message = self._streaming(said)
-        if len(said["markdown_text"]) > 12_000:
-            raise error("msg_too_long")
-        message["markdown_text"] = message.get("markdown_text", "") + said["markdown_text"]
-        return {"ts": said["ts"]}
-
-    def _chat_stopStream(self, said: Json) -> Json:  # noqa: N802
-        self._streaming(said)["streaming"] = False
-        return {"ts": said["ts"]}
-
-    def _views_open(self, said: Json) -> Json:
-        opened_at = self._triggers.get(said.get("trigger_id", ""))
-        if opened_at is None or time.monotonic() - opened_at > 3:
-            raise error("expired_trigger_id")
-        view = said["view"]
-        if len(view["title"]["text"]) > 24 or len(view["private_metadata"]) > 3000 or not view["blocks"]:
-            raise error("invalid_arguments")
-        self.views.append({**view, "id": f"V{next(self._count)}"})
-        return {"view": self.views[-1]}
-
-    def _files_getUploadURLExternal(self, _: Json) -> Json:  # noqa: N802
-        file_id = f"F{next(self._count)}"
-        return {"upload_url": f"{self.url}/upload/{file_id}", "file_id": file_id}
-
-    def _files_completeUploadExternal(self, said: Json) -> Json:  # noqa: N802
-        if any(file["id"] not in self.uploads for file in said["files"]):
-            raise error("file_not_found")
-        return {"files": said["files"]}
-
-    async def _upload(self, request: web.Request) -> web.StreamResponse:
-        self.uploads[request.match_info["id"]] = await request.read()
-        return web.Response(text="OK")
-
-    async def _file(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") != f"Bearer {self.bot_token}":
-            return web.Response(text="<html>sign in</html>", content_type="text/html")
-        return web.Response(body=self.files[request.match_info["name"]])
-
-    def _streaming(self, said: Json) -> Json:
-        message = self.messages.get(said["ts"], {})
-        if not message.get("streaming"):
-            raise error("message_not_in_streaming_state")
-        return message
-
-    def _known(self, said: Json) -> None:
-        if said.get("channel") not in self.channels:
-            raise error("channel_not_found")
-
-    def _stamp(self) -> str:
-        return f"{_BEGIN}.{next(self._count):06d}"
-
-    def _trigger(self) -> str:
-        trigger = f"{next(self._count)}.trigger"
-        self._triggers[trigger] = time.monotonic()
-        return trigger

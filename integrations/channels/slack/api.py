@@ -4,6 +4,7 @@ Nothing has an idempotency key (docs.slack.dev), so the client's own retries are
 posted again.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -18,13 +19,31 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, object]
 TIMEOUT_SECONDS = 20
-_REFUSED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"}
+_TOKEN_REFUSED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
+_quiet = logging.getLogger(f"{__name__}.client")
+_quiet.setLevel(logging.WARNING)  # At DEBUG the vendor's client logs what it sends and gets, tokens included.
 _PERHAPS = {"fatal_error", "internal_error", "request_timeout"}
 _NOT_NOW = {"service_unavailable", "team_added_to_org", "ratelimited", "rate_limited"}
 
 
 class Unclear(RunbellError):
     """The request went out and nobody can tell what became of it."""
+
+
+class TokenRefused(Misconfigured):
+    """Slack does not take this token (any more); `code` says why. Nothing was done."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Slack refuses us: {code}. See docs/channels/slack.md.")
+        self.code = code
+
+
+class Refused(Rejected):
+    """Slack refuses what was asked; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Slack refuses this: {code}.")
+        self.code = code
 
 
 class Api:
@@ -45,7 +64,7 @@ class Api:
             from slack_sdk.web.async_client import AsyncWebClient
 
             self._client = AsyncWebClient(
-                self.token, base_url=self.base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[]
+                self.token, base_url=self.base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_quiet
             )
         return self._client
 
@@ -59,7 +78,7 @@ class Api:
         try:
             response = await self.client.api_call(method, json=dict(arguments))
         except SlackApiError as error:
-            raise translated(error) from error
+            raise self._translated(error) from error
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(f"Slack can't be reached: {type(error).__name__}.", after=2.0) from error
         except (aiohttp.ClientError, TimeoutError, SlackClientError, OSError) as error:
@@ -109,10 +128,13 @@ class Api:
         try:
             response = await self.client.api_call(method, data=dict(arguments))
         except SlackApiError as error:
-            raise translated(error) from error
+            raise self._translated(error) from error
         except (aiohttp.ClientError, TimeoutError, SlackClientError, OSError) as error:
             raise Unavailable(f"Slack can't be reached: {type(error).__name__}.", after=2.0) from error
         return cast("Json", response.data)
+
+    def _translated(self, error: "SlackApiError") -> RunbellError:
+        return translated(error)
 
     def is_slacks(self, url: str) -> bool:
         """Tell whether our token may be sent there: Slack's own hosts, or the server the API was set to."""
@@ -134,14 +156,16 @@ def translated(error: "SlackApiError") -> RunbellError:
     headers = {str(name).lower(): str(value) for name, value in dict(getattr(response, "headers", {})).items()}
     if status == 429 or code in {"ratelimited", "rate_limited"}:
         return RateLimited("Slack asked for a pause.", after=_seconds(headers.get("retry-after", "")))
-    if code in _REFUSED:
-        needed = f" (needed: {cast('Json', data).get('needed')})" if code == "missing_scope" else ""
-        return Misconfigured(f"Slack refuses us: {code}{needed}. See docs/channels/slack.md.")
+    if code in _TOKEN_REFUSED:
+        return TokenRefused(code)
+    if code == "missing_scope":
+        needed = cast("Json", data).get("needed")
+        return Misconfigured(f"Slack refuses us: {code} (needed: {needed}). See docs/channels/slack.md.")
     if status == 503 or code in _NOT_NOW:
         return Unavailable("Slack is not available now.", after=5.0)
     if status >= 500 or code in _PERHAPS or not code:
         return Unclear(f"Slack failed: {code or status}.")
-    return Rejected(f"Slack refuses this: {code}.")
+    return Refused(code)
 
 
 def _seconds(text: str) -> float:

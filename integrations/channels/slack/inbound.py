@@ -1,8 +1,9 @@
 """What Slack says, read into our messages: events, slash commands, pressed buttons, submitted modals.
 
 Socket Mode and HTTP carry the same payloads. A conversation is `CHANNEL`, or `CHANNEL/TS` inside a thread; a mention
-in a channel begins a thread. A mention arrives twice where `message.channels` is subscribed too, so a new message is
-named by channel and time stamp, which both carry.
+in a channel begins a thread. Where there are several workspaces, `TEAM:` stands before it, and before an account. A
+mention arrives twice where `message.channels` is subscribed too, so a new message is named by channel and time stamp,
+which both carry.
 """
 
 import re
@@ -43,11 +44,13 @@ Translated = InboundMessage | Press | Submission | None
 
 
 class Reader:
-    """Reads for one channel name and tenant."""
+    """Reads for one channel name and tenant; `team` is the workspace, where there are several, `bot` our user there."""
 
-    def __init__(self, channel: str, tenant: str) -> None:
+    def __init__(self, channel: str, tenant: str, team: str = "", bot: str = "") -> None:
         self._channel = channel
         self._tenant = tenant
+        self._bot = bot
+        self._prefix = f"{team}:" if team else ""
 
     def read(self, payload: Json) -> Translated:
         """Return what a payload says; None where it is nothing to us. Raises InvalidInput for what is malformed."""
@@ -63,10 +66,10 @@ class Reader:
     def address(self, channel: str, thread: str = "") -> Address:
         """Return the address of a channel, or of a thread in it."""
         conversation = f"{channel}/{thread}" if thread else channel
-        return Address(channel=self._channel, conversation=conversation, tenant=self._tenant)
+        return Address(channel=self._channel, conversation=f"{self._prefix}{conversation}", tenant=self._tenant)
 
     def _event(self, payload: Json) -> InboundMessage | None:
-        event, bot = table(payload, "event"), own_user(payload)
+        event, bot = table(payload, "event"), self._bot or own_user(payload)
         if event.get("type") not in {"message", "app_mention"}:
             return None
         subtype = text(event, "subtype")
@@ -78,7 +81,11 @@ class Reader:
             return None
         stamp, channel = needed(event, "ts"), needed(event, "channel")
         return self._message(event, channel, bot).model_copy(
-            update={"event_id": f"{channel}:{stamp}", "ref": stamp, "subject": text(event, "thread_ts") or None}
+            update={
+                "event_id": f"{self._prefix}{channel}:{stamp}",
+                "ref": stamp,
+                "subject": text(event, "thread_ts") or None,
+            }
         )
 
     def _message(self, event: Json, channel: str, bot: str) -> InboundMessage:
@@ -87,7 +94,7 @@ class Reader:
         return InboundMessage(
             address=self.address(channel, thread),
             event_id="-",
-            account=needed(event, "user"),
+            account=self._prefix + needed(event, "user"),
             text=clean(text(event, "text"), bot),
             direct=direct,
             mentioned=not direct,
@@ -133,7 +140,7 @@ class Reader:
         return InboundMessage(
             address=self.address(channel),
             event_id=needed(payload, "trigger_id"),
-            account=needed(payload, "user_id"),
+            account=self._prefix + needed(payload, "user_id"),
             account_name=text(payload, "user_name")[:200],
             text=clean(said, ""),
             direct=channel.startswith("D"),
@@ -158,7 +165,7 @@ class Reader:
             # A thread that somebody began below our message is not the place where it was said.
             address=self.address(channel, thread if thread != stamp else ""),
             event_id=event_id,
-            account=needed(user, "id"),
+            account=self._prefix + needed(user, "id"),
             account_name=text(user, "username")[:200],
             direct=channel.startswith("D"),
             mentioned=True,
@@ -172,12 +179,12 @@ class Reader:
         conversation, _, subject = place.partition(" ")
         if not conversation or view.get("callback_id") != "form":
             return None
-        channel, _, thread = conversation.partition("/")
+        channel, _, thread = conversation.removeprefix(self._prefix).partition("/")
         user = table(payload, "user")
         message = InboundMessage(
             address=self.address(channel, thread),
             event_id=f"view:{needed(view, 'id')}",
-            account=needed(user, "id"),
+            account=self._prefix + needed(user, "id"),
             account_name=text(user, "username")[:200],
             direct=channel.startswith("D"),
             mentioned=True,
