@@ -41,6 +41,14 @@ class Guarded(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Guard:
+    """A command that is known by its name and rules only."""
+
+    name: str
+    allowed: tuple[str, ...] | None
+
+
 def may(principal: Principal | None, spec: Guarded, access: Access) -> Allowed | Refused:
     """Decide whether they may run the command now; None is somebody who is not known, or disabled."""
     if principal is None:

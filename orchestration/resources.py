@@ -69,5 +69,5 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         "database": database,
         "models": models,
         "memory": memory,
-        "offers": Offers(database, models),
+        "offers": Offers(database, models, settings.access),
     }

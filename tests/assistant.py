@@ -58,7 +58,7 @@ class Bench:
             "memory": self.memory,
             "models": self.models,
             "settings": self.settings,
-            "offers": Offers(self.database, self.models),
+            "offers": Offers(self.database, self.models, self.settings.access),
         }
 
     def say(self, text: str, *, account: str = "ada", conversation: str = "c1", direct: bool = True) -> Spoken:

@@ -25,6 +25,7 @@ class Principals(Store):
         super().__init__(engine)
         self._access = access or Access()
         self._cache: dict[tuple[str, str, str], tuple[float, Principal]] = {}
+        self._by_id: dict[str, tuple[float, Principal]] = {}
 
     def resolve(
         self, tenant: str, channel: str, account: str, *, name: str = "", roles: tuple[str, ...] = ("user",)
@@ -42,17 +43,21 @@ class Principals(Store):
             if row is None or row.disabled_at is not None:
                 raise Forbidden("this account is disabled; ask an administrator")
             principal = self._whole(connection, row)
-        if len(self._cache) >= CACHE_SIZE:
-            self._cache.clear()
+        self._keep(principal)
         self._cache[key] = (time.monotonic(), principal)
         return principal
 
     def get(self, principal_id: str) -> Principal | None:
-        """Return an enabled principal, or None."""
+        """Return an enabled principal, or None; what it was at most `CACHE_S` ago."""
+        cached = self._by_id.get(principal_id)
+        if cached and time.monotonic() - cached[0] < CACHE_S:
+            return cached[1]
         query = sa.select(principals).where(principals.c.id == principal_id, principals.c.disabled_at.is_(None))
         with self._transaction() as connection:
             row = connection.execute(query).first()
-            return self._whole(connection, row) if row else None
+            if row is None:
+                return None
+            return self._keep(self._whole(connection, row))
 
     def disable(self, principal_id: str) -> None:
         """Refuse this principal from now on."""
@@ -60,7 +65,7 @@ class Principals(Store):
             connection.execute(
                 sa.update(principals).where(principals.c.id == principal_id).values(disabled_at=sa.func.now())
             )
-        self._cache.clear()
+        self.refresh()
 
     def link(self, tenant: str, channel: str, account: str, principal_id: str) -> None:
         """Tie an account to a principal, taking it from any other."""
@@ -71,11 +76,18 @@ class Principals(Store):
                     index_elements=["tenant", "channel", "account"], set_={"principal_id": principal_id}
                 )
             )
-        self._cache.clear()
+        self.refresh()
 
     def refresh(self) -> None:
         """Forget what is remembered of accounts; other processes do so within `CACHE_S`."""
         self._cache.clear()
+        self._by_id.clear()
+
+    def _keep(self, principal: Principal) -> Principal:
+        if len(self._cache) + len(self._by_id) >= CACHE_SIZE:
+            self.refresh()
+        self._by_id[principal.id] = (time.monotonic(), principal)
+        return principal
 
     def _whole(self, connection: sa.Connection, row: Any) -> Principal:
         """Return the principal with all accounts, and what the settings give these."""

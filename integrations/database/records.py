@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from integrations.messages import (
     Address,
@@ -208,6 +209,12 @@ class StoredCommand:
     location: str
     job: str
     spec: dict[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def allowed(self) -> tuple[str, ...] | None:
+        """Who may run it, as `integrations.access` reads it."""
+        said = self.spec.get("allowed")
+        return tuple(str(rule) for rule in cast("list[object]", said)) if isinstance(said, list) else None
 
 
 @dataclass(frozen=True, slots=True)

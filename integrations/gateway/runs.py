@@ -9,8 +9,9 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Request, Response
 
+from integrations.access import Refused, may
 from integrations.database import MessageView, QueuedRun, StoredCommand
-from integrations.errors import InvalidInput, LeaseLost, NotFound, Unavailable
+from integrations.errors import Forbidden, InvalidInput, LeaseLost, NotFound, Unavailable
 from integrations.gateway.callbacks import check_address
 from integrations.gateway.callers import Authenticated, Caller
 from integrations.gateway.messages import Preferred, settled, visible, wait_seconds
@@ -33,10 +34,11 @@ RunId = Annotated[str, Path(description="The run's id, the same as in the Dagste
 
 
 @router.get("/v1/commands", response_model_by_alias=True)
-async def commands(services: Wired, caller: Authenticated) -> Commands:  # noqa: ARG001 - it demands a caller
+async def commands(services: Wired, caller: Authenticated) -> Commands:
     """List the commands that the caller may run."""
     found = await asyncio.to_thread(services.database.commands.all)
-    return Commands(commands=[_shown(command) for command in found if not command.spec.get("hidden")])
+    mine = [command for command in found if may(caller.principal, command, services.settings.access)]
+    return Commands(commands=[_shown(command) for command in mine if not command.spec.get("hidden")])
 
 
 @router.post(
@@ -54,7 +56,7 @@ async def start(
     """
     if body.callback_url is not None:
         await asyncio.to_thread(check_address, body.callback_url, services.settings)
-    name = await _check(services, body)
+    name = await _check(services, caller, body)
     accepted = await _receive(
         request,
         services,
@@ -200,7 +202,7 @@ def _may_see(caller: Caller, run: QueuedRun) -> bool:
     return caller.is_admin or run.principal_id == caller.principal.id
 
 
-async def _check(services: Services, body: NewRun) -> str:
+async def _check(services: Services, caller: Caller, body: NewRun) -> str:
     """Return the command's own name; raise InvalidInput for what can be seen to be wrong without its code."""
     known = await asyncio.to_thread(services.database.commands.all)
     if not known:
@@ -211,6 +213,9 @@ async def _check(services: Services, body: NewRun) -> str:
         near = difflib.get_close_matches(body.command, names, 3)
         hint = f" Did you mean {' or '.join(near)}?" if near else " GET /v1/commands lists them."
         raise InvalidInput(f"There is no command {body.command!r}.{hint}", field="command")
+    decision = may(caller.principal, command, services.settings.access)
+    if isinstance(decision, Refused):
+        raise Forbidden(decision.reason)
     schema = arguments_schema(command)
     properties = cast("dict[str, object]", schema["properties"])
     for name in body.args.keys() - properties.keys():

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from integrations.errors import InvalidInput, NotFound, Overloaded
+from integrations.access import Refused, may
+from integrations.errors import Forbidden, InvalidInput, NotFound, Overloaded
 from integrations.messages import InboundMessage, run_id_for
 from integrations.settings import Settings
 from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
@@ -33,12 +34,15 @@ class StartCommand:
         return f"would start /{args.command.lstrip('/')} {' '.join(f'{name}=…' for name in args.args)}".rstrip()
 
     def carry_out(self, args: Start, means: Means, occasion: Occasion) -> Outcome:
-        """Queue it. Raises `NotFound` and `InvalidInput` as the dispatcher would answer."""
+        """Queue it. Raises `NotFound`, `Forbidden` and `InvalidInput` as the dispatcher would answer."""
         name = args.command.lstrip("/")
         specs = [CommandSpec.model_validate(stored.spec) for stored in means.database.commands.all()]
         spec = next((spec for spec in specs if name in (spec.name, *spec.aliases)), None)
         if spec is None:
             raise NotFound(f"There is no command /{name}; /help lists what there is.")
+        decision = may(occasion.principal, spec, means.settings.access)
+        if isinstance(decision, Refused):
+            raise Forbidden(decision.reason)
         _, problems = bind_values(spec, args.args, "en")
         if problems:
             raise InvalidInput(" ".join(problem.message for problem in problems), field="args")

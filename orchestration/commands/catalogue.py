@@ -18,6 +18,9 @@ from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from rapidfuzz import fuzz, process
 
+from integrations.access import Guard, may
+from integrations.messages import Principal
+from integrations.settings_access import Access
 from orchestration.authoring import KEY
 from orchestration.commands.policy import Declared, places_of
 from orchestration.commands.schemas import Inexpressible, schema_of_type, schemas_of_class
@@ -78,6 +81,15 @@ def is_no_command(job: dg.JobDefinition) -> bool:
     return said is not None and said.value is False
 
 
+def guard_of(job: dg.JobDefinition) -> Guard:
+    """Return who may start a job; nobody but an administrator where that can't be read."""
+    try:
+        declared = declared_by(job)
+    except Inexpressible:
+        return Guard(job.name, ())
+    return Guard(declared.name or job.name, declared.allowed)
+
+
 def declared_by(job: dg.JobDefinition) -> Declared:
     """Return what `@command` says of a job, or the defaults. Raises `Inexpressible` where it was written otherwise."""
     said = job.metadata.get(KEY)
@@ -118,6 +130,14 @@ class Catalogue:
     def find(self, word: str) -> CommandSpec | None:
         """Return the command of this name or alias; case, `-` and `_`, and full-width forms don't matter."""
         return self._by_word.get(same_name(word))
+
+    def of_job(self, location: str, job: str) -> CommandSpec | None:
+        """Return the command that starts this job."""
+        return next((spec for spec in self.specs if (spec.location, spec.job) == (location, job)), None)
+
+    def for_(self, principal: Principal, access: Access) -> "Catalogue":
+        """Return the catalogue of what this principal may run."""
+        return Catalogue(spec for spec in self.specs if may(principal, spec, access))
 
     def nearest(self, word: str) -> str | None:
         """Return the known name or alias that looks most like this one, if any does."""

@@ -68,7 +68,7 @@ class Controls:
 
     def help(self, name: str, asker: Asker) -> str:
         """Explain all commands, or one."""
-        catalogue = self._catalogue()
+        catalogue = self._catalogue().for_(asker.principal, self._settings.access)
         if not name:
             return helping.overview(catalogue, asker.language)
         word = name.lstrip("/／").split(maxsplit=1)[0] if name.strip("/／ ") else ""
@@ -141,7 +141,7 @@ class Controls:
     def whoami(self, asker: Asker) -> str:
         """Tell the asker how they are known here."""
         who, where = asker.principal, asker.address
-        roles = ", ".join(who.roles)
+        roles = ", ".join([*who.roles, *(f"group:{group}" for group in who.groups)])
         return asker.say(
             f"You are **{who.name}** (`{who.id}`), roles: {roles}.\n"
             f"Account `{asker.account}` on {where.channel}, conversation `{where.conversation}`, "

@@ -5,14 +5,12 @@ leaves the message to the next worker and a crash after it changes nothing.
 """
 
 import logging
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
+from integrations.access import Refused, may
 from integrations.database import ClaimedMessage, Database, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
-from orchestration.commands.asker import Asker
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import Problem, bind_values
 from orchestration.commands.catalogue import Catalogue
@@ -24,6 +22,7 @@ from orchestration.commands.proposals import decision, is_decision, names_anothe
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
+from orchestration.commands.turn import Turn
 from orchestration.commands.vocabulary import OVERTAKING
 
 log = logging.getLogger(__name__)
@@ -53,6 +52,7 @@ class Dispatcher:
         self._location = location
         self._worker = worker
         self._lease_s = settings.workers.lease_s
+        self._access = settings.access
         self._catalogue = CurrentCatalogue(database)
         self._controls = Controls(database, settings, memory, self._catalogue)
 
@@ -67,25 +67,35 @@ class Dispatcher:
         except Forbidden:
             self._refuse(claimed)
             return None
-        turn = _Turn(claimed, principal, worker or self._worker)
+        turn = Turn(claimed, principal, worker or self._worker)
         return self._dispatch(turn, self._parse(message))
 
-    def _dispatch(self, turn: "_Turn", parsed: Parsed) -> RunClaim | None:
+    def _dispatch(self, turn: Turn, parsed: Parsed) -> RunClaim | None:
         if parsed.kind == "free":
             return self._free(turn)
         spec = self._catalogue().find(parsed.command or "")
-        if spec is not None and parsed.errors and turn.is_said and self._ask(turn, spec, parsed):
+        if spec is None or parsed.kind == "control":
+            return self._control(turn, spec, parsed)
+        if self._refused(turn, spec):
             return None
+        if not parsed.errors:
+            return self._start_command(turn, spec, parsed.args)
+        if not (turn.is_said and self._ask(turn, spec, parsed)):
+            self._explain(turn, spec, parsed)
+        return None
+
+    def _control(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> RunClaim | None:
         if parsed.errors or spec is None:
-            text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
-            self._settle(turn, text, failed=turn.message.command is not None)
-            return None
-        if spec.name == "retry" and parsed.kind == "control":
+            self._explain(turn, spec, parsed)
+        elif spec.name == "retry":
             return self._retry(turn, str(next(iter(parsed.args.values()), "")))
-        if parsed.kind == "control":
+        else:
             self._settle(turn, self._controls.answer(spec.name, parsed.args, turn.asker))
-            return None
-        return self._start_command(turn, spec, parsed.args)
+        return None
+
+    def _explain(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> None:
+        text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
+        self._settle(turn, text, failed=turn.message.command is not None)
 
     def _parse(self, message: InboundMessage) -> Parsed:
         parsed = _parse(message, self._catalogue())
@@ -94,7 +104,7 @@ class Dispatcher:
             parsed = _parse(message, self._catalogue(afresh=True))
         return parsed
 
-    def _free(self, turn: "_Turn") -> RunClaim | None:
+    def _free(self, turn: Turn) -> RunClaim | None:
         message, say = turn.message, turn.asker.say
         pending = self._database.questions.open(message.address, turn.principal.id)
         if pending is not None and not is_decision(message.text):
@@ -115,7 +125,7 @@ class Dispatcher:
         run_config: dict[str, object] = {"ops": {"receive": {"config": config}}}
         return self._start(turn, NewRun(CORE, ASSISTANT, run_config, turn.tags(ASSISTANT)))
 
-    def _ask(self, turn: "_Turn", spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
+    def _ask(self, turn: Turn, spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
         """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""
         missing = wanting(spec, parsed.args, parsed.errors)
         asked = ask(spec, parsed.args, missing, turn.asker, complaint) if missing else None
@@ -125,7 +135,7 @@ class Dispatcher:
         self._database.inbox.settle(turn.claimed, [question], principal_id=turn.principal.id, pending=pending)
         return True
 
-    def _answered(self, turn: "_Turn", pending: Pending) -> RunClaim | None:
+    def _answered(self, turn: Turn, pending: Pending) -> RunClaim | None:
         """Take the text for the argument that was asked for; run the command, or ask on."""
         turn.speak(pending.language)
         spec = self._catalogue(afresh=True).find(pending.command)
@@ -135,6 +145,8 @@ class Dispatcher:
             return None
         said = {pending.argument: turn.message.text} if turn.message.text.strip() else {}
         parsed = parse_structured(spec.name, {**pending.args, **said}, self._catalogue(), turn.asker.language)
+        if self._refused(turn, spec):
+            return None
         if not parsed.errors:
             return self._start_command(turn, spec, parsed.args)
         wrong = [problem for problem in parsed.errors if not problem.missing]
@@ -144,7 +156,7 @@ class Dispatcher:
             self._settle(turn, explain("", parsed.errors, spec, turn.asker.language), failed=True)
         return None
 
-    def _decide(self, turn: "_Turn", proposal: Proposal, *, agreed: bool) -> RunClaim | None:
+    def _decide(self, turn: Turn, proposal: Proposal, *, agreed: bool) -> RunClaim | None:
         """Carry out exactly what was shown, or nothing. The proposal closes in the same transaction."""
         say = turn.asker.say
         try:
@@ -158,26 +170,41 @@ class Dispatcher:
                 text = explain("", problems, spec, turn.asker.language)
                 self._settle(turn, text, failed=True, proposal=proposal.id)
                 return None
+            if self._refused(turn, spec, proposal.id):
+                return None
             return self._start_command(turn, spec, proposal.args, proposal=proposal.id)
         except NotFound:
             self._settle(turn, say("That was decided already.", "这个提议已经处理过了。"))
             return None
 
     def _start_command(
-        self, turn: "_Turn", spec: CommandSpec, args: dict[str, object], proposal: str | None = None
+        self, turn: Turn, spec: CommandSpec, args: dict[str, object], proposal: str | None = None
     ) -> RunClaim | None:
         run = NewRun(spec.location, spec.job, spec.run_config_for(args), turn.tags(spec.name))
         return self._start(turn, run, proposal)
 
-    def _retry(self, turn: "_Turn", word: str) -> RunClaim | None:
+    def _retry(self, turn: Turn, word: str) -> RunClaim | None:
         """Go on with a failed run under this message's own run id."""
         found = self._controls.failed(word, turn.asker)
         if isinstance(found, str):
             self._settle(turn, found, failed=turn.message.command is not None)
             return None
+        spec = self._catalogue().of_job(found.location, found.job)
+        if spec is None and not turn.asker.is_admin:
+            self._settle(turn, _GONE.message, failed=True)
+            return None
+        if spec is not None and self._refused(turn, spec):
+            return None
         return self._start(turn, NewRun(found.location, found.job, {}, turn.tags(found.job), retry_of=found.run_id))
 
-    def _start(self, turn: "_Turn", run: NewRun, proposal: str | None = None) -> RunClaim | None:
+    def _refused(self, turn: Turn, spec: CommandSpec, proposal: str | None = None) -> bool:
+        """Whether the asker may not run the command; then they are told."""
+        decision = may(turn.principal, spec, self._access)
+        if isinstance(decision, Refused):
+            self._settle(turn, turn.asker.say(decision.reason, decision.reason_zh), failed=True, proposal=proposal)
+        return not decision
+
+    def _start(self, turn: Turn, run: NewRun, proposal: str | None = None) -> RunClaim | None:
         worker = turn.worker if run.location == self._location else None
         log.info(
             "run requested",
@@ -194,7 +221,7 @@ class Dispatcher:
 
     def _settle(
         self,
-        turn: "_Turn",
+        turn: Turn,
         text: str,
         *,
         failed: bool = False,
@@ -224,63 +251,10 @@ class Dispatcher:
         self._database.inbox.settle(claimed, [reply], principal_id="", status=MessageStatus.FAILED)
 
 
-class _Turn:
-    """One message with what was found out about it."""
-
-    def __init__(self, claimed: ClaimedMessage, principal: Principal, worker: str | None) -> None:
-        self.claimed = claimed
-        self.message = claimed.message
-        self.principal = principal
-        self.worker = worker
-        # Said by a person, who can be asked back; not a program's call.
-        self.is_said = claimed.message.command is None or claimed.message.kind == "form"
-        self.asker = Asker(
-            principal=principal,
-            address=claimed.message.address,
-            account=claimed.message.account,
-            direct=claimed.message.direct,
-            language=language_of(claimed.message.text),
-        )
-
-    def speak(self, language: str) -> None:
-        """Go on in the language of the question that is answered."""
-        self.asker = replace(self.asker, language="zh" if language == "zh" else "en")
-
-    def tags(self, command: str) -> dict[str, str]:
-        """Return the run's tags; none of them comes from the text of a message."""
-        address = self.message.address
-        tags = {
-            "runbell/message": self.claimed.message_id,
-            "runbell/conversation": address.conversation,
-            "runbell/channel": address.channel,
-            "runbell/principal": self.principal.id,
-            "runbell/tenant": address.tenant,
-            "runbell/trigger": "rest" if self.message.command and address.channel == "rest" else "message",
-            "runbell/version": VERSION,
-            "runbell/command": command,
-        }
-        if trace_id := _trace_id(self.message.traceparent):
-            tags["runbell/trace_id"] = trace_id
-        return tags
-
-
 def _parse(message: InboundMessage, catalogue: Catalogue) -> Parsed:
     if message.command:
         return parse_structured(message.command, message.args, catalogue, language_of(message.text))
     return parse(message.text, catalogue)
 
 
-def _trace_id(traceparent: str | None) -> str | None:
-    parts = (traceparent or "").split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
-
-
-def _version() -> str:
-    try:
-        return version("runbell")
-    except PackageNotFoundError:
-        return "development"
-
-
-VERSION = _version()
 _GONE = Problem(message="⚠️ This command no longer exists. / 该命令已不存在。")

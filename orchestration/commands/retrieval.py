@@ -16,6 +16,7 @@ from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.values import Piece, Schema, Unreadable, coerce, read, without_null
 from orchestration.commands.wording import expected
 
+MOST_VECTORS = 10_000
 MAX_SENTENCE = 500
 """Characters beyond which a message is no request for a command."""
 
@@ -90,8 +91,9 @@ class Retrieval:
             fresh = zip(self._embed(missing), self._unknown_share(missing), strict=True)
             cached.update(zip(missing, fresh, strict=True))
         with self._lock:
-            # Examples are kept, sentences are not: they come once.
-            self._vectors = {text: cached[text] for text in texts[1:]}
+            # Examples are kept, sentences are not: they come once. Askers differ in what they may run.
+            known = {text: vector for text, vector in cached.items() if text != texts[0]}
+            self._vectors = known if len(known) <= MOST_VECTORS else {text: cached[text] for text in texts[1:]}
         return [cached[text] for text in texts]
 
 

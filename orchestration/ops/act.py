@@ -28,7 +28,7 @@ def act(
     """Return the text to answer with; for a proposal its exact arguments and two buttons."""
     if thought.command is None:
         return Deed(thought.text)
-    spec = spec_of(thought.command, offers.all())
+    spec = spec_of(thought.command, offers.to(heard.principal_id))
     if thought.questions:
         return Deed(incomplete(spec, thought.args or {}, thought.questions, heard.language))
     proposal = database.proposals.put(heard.address, heard.principal_id, spec.name, thought.args or {})

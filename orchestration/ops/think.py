@@ -32,9 +32,10 @@ def think(
     """Return the thought. Where the model fails, the run fails, and says so in the asker's language."""
     timeout_s = settings.serving.request_timeout_s
     try:
-        find = functools.cache(offers.meant_by)
+        commands = offers.to(heard.principal_id)
+        find = functools.cache(functools.partial(offers.meant_by, commands=commands))
         with Deltas(database, heard, again=context.retry_number > 0) as deltas:
-            mind = Mind(models, describe(models), offers.all(), find, deltas.say, timeout_s)
+            mind = Mind(models, describe(models), commands, find, deltas.say, timeout_s)
             thought = think_about(heard, recalled, mind)
             deltas.finish(thought.text)
     except RunbellError as error:

@@ -8,12 +8,14 @@ from typing import cast
 
 import dagster as dg
 
+from integrations.access import Refused, may
 from integrations.database import Database, RunClaim, Wait
 from integrations.database.engine import patiently
-from integrations.errors import LeaseLost, Misconfigured, NotFound
+from integrations.errors import Forbidden, LeaseLost, Misconfigured, NotFound
 from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
 from integrations.telemetry import span, trace_id_of
+from orchestration.commands.catalogue import guard_of, is_no_command
 from orchestration.warm import answers
 from orchestration.warm.commits import Row
 from orchestration.warm.engine import Preparation, execute, own_executor, prepare
@@ -96,7 +98,7 @@ class _Attempt:
         run = self._existing()
         try:
             run = run or self._create()
-        except (dg.DagsterInvalidConfigError, NotFound) as error:
+        except (dg.DagsterInvalidConfigError, Forbidden, NotFound) as error:
             self._problem = _first_line(error)
         if run is not None and run.status not in FINISHED_STATUSES:
             succeeded = not self._stop_early(run) and self._run_to_end(run)
@@ -127,6 +129,7 @@ class _Attempt:
             return None
         job = location.job(claim.job)
         definition = job.get_definition()
+        self._check_access(definition)
         tags = {**definition.run_tags, **self._tags()}
         parent = failed_run(self._instance, str(of)) if (of := claim.request.get("retry_of")) else None
         if parent is None:
@@ -145,6 +148,16 @@ class _Attempt:
             remote_job_origin=location.remote_origin(claim.job),
             job_code_origin=location.code_origin(claim.job),
         )
+
+    def _check_access(self, job: dg.JobDefinition) -> None:
+        """Raise `Forbidden` where whoever asked for the run may not have it now, however long ago it was asked for."""
+        asker = self._claim.principal_id
+        if asker is None or is_no_command(job):
+            return
+        principal, access = self._runtime.database.principals.get(asker), self._runtime.settings.access
+        decision = may(principal, guard_of(job), access)
+        if isinstance(decision, Refused):
+            raise Forbidden(decision.reason)
 
     def _tags(self) -> dict[str, str]:
         claim = self._claim
@@ -171,8 +184,10 @@ class _Attempt:
         resume = run.status is dg.DagsterRunStatus.STARTED
         try:
             prepared = self._plan or prepare(self._runtime.location.job(run.job_name), run, self._instance)
+            if self._plan is None:
+                self._check_access(prepared.job.get_definition())
             isolation_of(prepared.job.get_definition(), self._runtime.settings.isolation)
-        except (dg.DagsterInvalidConfigError, Misconfigured, NotFound) as error:
+        except (dg.DagsterInvalidConfigError, Forbidden, Misconfigured, NotFound) as error:
             self._problem = _first_line(error)
             self._instance.report_run_failed(run, self._problem)
             return False

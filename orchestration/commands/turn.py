@@ -1,0 +1,64 @@
+"""One claimed message with what was found out about it: who asks, and how its run is tagged."""
+
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+from integrations.database import ClaimedMessage
+from integrations.messages import Principal
+from orchestration.commands.asker import Asker
+from orchestration.commands.language import language_of
+
+
+class Turn:
+    """One message with what was found out about it."""
+
+    def __init__(self, claimed: ClaimedMessage, principal: Principal, worker: str | None) -> None:
+        self.claimed = claimed
+        self.message = claimed.message
+        self.principal = principal
+        self.worker = worker
+        # Said by a person, who can be asked back; not a program's call.
+        self.is_said = claimed.message.command is None or claimed.message.kind == "form"
+        self.asker = Asker(
+            principal=principal,
+            address=claimed.message.address,
+            account=claimed.message.account,
+            direct=claimed.message.direct,
+            language=language_of(claimed.message.text),
+        )
+
+    def speak(self, language: str) -> None:
+        """Go on in the language of the question that is answered."""
+        self.asker = replace(self.asker, language="zh" if language == "zh" else "en")
+
+    def tags(self, command: str) -> dict[str, str]:
+        """Return the run's tags; none of them comes from the text of a message."""
+        address = self.message.address
+        tags = {
+            "runbell/message": self.claimed.message_id,
+            "runbell/conversation": address.conversation,
+            "runbell/channel": address.channel,
+            "runbell/principal": self.principal.id,
+            "runbell/tenant": address.tenant,
+            "runbell/trigger": "rest" if self.message.command and address.channel == "rest" else "message",
+            "runbell/version": VERSION,
+            "runbell/command": command,
+        }
+        if trace_id := _trace_id(self.message.traceparent):
+            tags["runbell/trace_id"] = trace_id
+        return tags
+
+
+def _trace_id(traceparent: str | None) -> str | None:
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
+
+
+def _version() -> str:
+    try:
+        return version("runbell")
+    except PackageNotFoundError:
+        return "development"
+
+
+VERSION = _version()
