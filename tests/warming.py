@@ -132,7 +132,8 @@ class WarmHome:
         self.database.inbox.receive([message])
         claimed = self.database.inbox.claim("test", limit=1)[0]
         run = NewRun("jobs", job, run_config or {}, {"runbell/message": claimed.message_id})
-        self.database.inbox.start(claimed, run, principal_id="ada", worker=None)
+        ada = self.database.principals.resolve("default", "rest", "ada")
+        self.database.inbox.start(claimed, run, principal_id=ada.id, worker=None)
         return claimed.message_id, run_id_for(claimed.message_id)
 
     def say(self, text: str, conversation: str = "") -> str:

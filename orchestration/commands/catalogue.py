@@ -9,6 +9,7 @@ argument if it is text, or the only text among optional ones if it comes first.
 
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import cast
 
 import dagster as dg
@@ -88,6 +89,14 @@ def guard_of(job: dg.JobDefinition) -> Guard:
     except Inexpressible:
         return Guard(job.name, ())
     return Guard(declared.name or job.name, declared.allowed)
+
+
+def time_limit_of(job: dg.JobDefinition) -> timedelta | None:
+    """Return how long a run of the job may take, if that is limited."""
+    try:
+        return declared_by(job).time_limit
+    except Inexpressible:
+        return None
 
 
 def declared_by(job: dg.JobDefinition) -> Declared:

@@ -8,11 +8,13 @@ An op that must wait leaves its attempt; once nothing else can execute, the run 
 import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, nullcontext
+from datetime import timedelta
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import cast
 
 import dagster as dg
 
+from orchestration.warm.budget import Budget
 from orchestration.warm.engine import ExecutionManager, Preparation
 from orchestration.warm.internals import (
     ActiveExecution,
@@ -54,12 +56,19 @@ class DurableExecutor(Executor):
     """Executes one run in the calling thread."""
 
     def __init__(
-        self, prepared: Preparation, interrupt: Interrupt, waits: Waits | None = None, *, op_timeout_s: float = 0.0
+        self,
+        prepared: Preparation,
+        interrupt: Interrupt,
+        waits: Waits | None = None,
+        *,
+        op_timeout_s: float = 0.0,
+        time_limit: timedelta | None = None,
     ) -> None:
         self._prepared = prepared
         self._interrupt = interrupt
         self._waits = waits
         self._op_timeout_s = op_timeout_s
+        self._budget = Budget(time_limit)
 
     @property
     def retries(self) -> RetryMode:
@@ -152,7 +161,7 @@ class DurableExecutor(Executor):
             self._flush(job_context)
         step_context = job_context.for_step(step, active.get_known_state())
         events: list[DagsterEvent] = []
-        limit = self._interrupt.limited(float(step.tags.get(TIMEOUT_TAG, self._op_timeout_s)))
+        limit = self._budget.limiting(self._interrupt, float(step.tags.get(TIMEOUT_TAG, self._op_timeout_s)))
         with nullcontext() if self._waits is None else self._waits.at(step.key), limit:
             for event in self._guarded(step_context):
                 if self._waits is None or not self._waits.asked:
@@ -219,6 +228,7 @@ class DurableExecutor(Executor):
     ) -> Iterator[DagsterEvent]:
         entries = job_context.instance.all_logs(job_context.run_id)
         done: Replayed = replay(active, entries, pools)
+        self._budget.used_before(entries)
         job_context.instance.event_log_storage.free_concurrency_slots_for_run(job_context.run_id)
         # Handed out again, not stored again: Dagster counts failures of the whole run, also those before a crash.
         yield from done.failures

@@ -26,13 +26,15 @@ class Reason(StrEnum):
     LOST = "another worker holds the run now"
 
 
+OP_LIMIT = "The op took longer than {seconds:g} s. Its tag `runbell/timeout_s` can allow it more."
+
+
 class OpTimedOut(Exception):
     """An op took longer than it may; raised in its own code."""
 
     def __init__(self) -> None:
         # Raised from outside, where no argument can be given.
-        limit = 0.0 if _current.interrupt is None else _current.interrupt.limit_s
-        super().__init__(f"The op took longer than {limit:g} s. Its tag `runbell/timeout_s` can allow it more.")
+        super().__init__("" if _current.interrupt is None else _current.interrupt.limit_told)
 
 
 class Interrupt:
@@ -47,6 +49,7 @@ class Interrupt:
         self._exposed = False
         self._requested = threading.Event()
         self.limit_s = 0.0
+        self.limit_told = ""
         self._expires_at = math.inf
         self._expired = self._struck = False
         self._stop_since = math.inf
@@ -62,13 +65,14 @@ class Interrupt:
                 _raise_in(self._thread, DagsterExecutionInterruptedError)
 
     @contextmanager
-    def limited(self, seconds: float) -> Generator[None]:
-        """Stop the op that executes in this block after so many seconds; 0 for never."""
+    def limited(self, seconds: float, told: str = OP_LIMIT) -> Generator[None]:
+        """Stop the op that executes in this block after so many seconds, saying `told`; 0 for never."""
         if seconds <= 0:
             yield
             return
         with self._lock:
             self.limit_s, self._expires_at = seconds, time.monotonic() + seconds
+            self.limit_told = told.format(seconds=seconds)
         watch(self)
         try:
             yield

@@ -15,7 +15,7 @@ from integrations.errors import Forbidden, LeaseLost, Misconfigured, NotFound
 from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
 from integrations.telemetry import span, trace_id_of
-from orchestration.commands.catalogue import guard_of, is_no_command
+from orchestration.commands.catalogue import guard_of, is_no_command, time_limit_of
 from orchestration.warm import answers
 from orchestration.warm.commits import Row
 from orchestration.warm.engine import Preparation, execute, own_executor, prepare
@@ -209,7 +209,8 @@ class _Attempt:
         self._follower.begin(self._runtime.settings.run_url(run.run_id), resumed=resume)
         try:
             timeout_s = self._runtime.settings.workers.op_timeout_s
-            executor = DurableExecutor(prepared, self._interrupt, self._waits, op_timeout_s=timeout_s)
+            limit = time_limit_of(prepared.job.get_definition())
+            executor = DurableExecutor(prepared, self._interrupt, self._waits, op_timeout_s=timeout_s, time_limit=limit)
             for event in execute(prepared, run, executor, resume=resume):
                 self._follower.see(event)
                 succeeded = succeeded or event.event_type_value == RUN_SUCCESS

@@ -15,7 +15,7 @@ import dagster as dg
 from integrations.errors import InvalidInput
 from integrations.messages import Address, Reply
 from integrations.settings import Settings
-from orchestration.authoring import Approval
+from orchestration.authoring import Approval, command
 from orchestration.waiting import await_approval, await_event, wait_for_approval, wait_for_event, wait_until
 from orchestration.warm.assembly import open_database
 
@@ -525,6 +525,25 @@ def in_processes() -> None:
     told(one())
 
 
+@dg.op
+def half_a_second(value: int) -> int:
+    time.sleep(0.5)
+    return value
+
+
+@command(time_limit="0.8s")
+@dg.job
+def limited() -> None:
+    """Each op is quick enough, but not all of them together."""
+    told(half_a_second.alias("third")(half_a_second.alias("second")(half_a_second(one()))))
+
+
+@command("pay", allowed="finance")
+@dg.job
+def guarded() -> None:
+    told(one())
+
+
 defs = dg.Definitions(
     assets=[kept, derived],
     jobs=[
@@ -539,6 +558,7 @@ defs = dg.Definitions(
         equipped,
         expiring,
         failing,
+        guarded,
         hanging,
         here,
         refunding,
@@ -547,6 +567,7 @@ defs = dg.Definitions(
         isolated_greedily,
         isolated_wrongly,
         large,
+        limited,
         mendable,
         nested,
         optional,

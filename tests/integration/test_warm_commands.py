@@ -1,0 +1,54 @@
+"""What `@command` asks of a run, at the moment when a worker carries it out."""
+
+from integrations.messages import MessageStatus
+from integrations.settings_access import Access
+from tests.warming import WarmHome, eventually, warm
+
+__all__ = ["warm"]
+
+
+def told(warm: WarmHome, message_id: str) -> str:
+    view = warm.answered(message_id)
+    assert view.status is MessageStatus.FAILED
+    return view.replies[0].text
+
+
+def test_a_run_is_not_made_for_somebody_who_may_not_have_it_any_more(warm: WarmHome) -> None:
+    warm.settings.access.roles["finance"] = ["rest:ada"]
+    warm.database.principals._access = Access(roles={"finance": ["rest:ada"]})
+    with warm.worker():
+        _, run_id = warm.message("guarded")
+        assert warm.ended(run_id) == "SUCCESS"
+        warm.database.principals._access = Access()
+        warm.database.principals.refresh()
+        message_id, run_id = warm.message("guarded")
+        assert "You may not run /pay; it is for: finance." in told(warm, message_id)
+        eventually(lambda: warm.queue_state(run_id) == "finished", "the request leaves the queue")
+
+    assert warm.status(run_id) is None
+
+
+def test_a_parked_run_does_not_go_on_for_somebody_who_was_disabled_meanwhile(warm: WarmHome) -> None:
+    with warm.worker():
+        message_id, run_id = warm.message("approving")
+        eventually(lambda: warm.queue_state(run_id) == "parked", "the run waits")
+        ada = warm.database.principals.resolve("default", "rest", "ada")
+        warm.database.principals.disable(ada.id)
+        warm.database.runs.wake(run_id)
+
+        assert warm.ended(run_id) == "FAILURE"
+
+    assert "may not use Runbell any more" in told(warm, message_id)
+
+
+def test_all_ops_together_may_take_as_long_as_the_command_says(warm: WarmHome) -> None:
+    with warm.worker():
+        message_id, run_id = warm.message("limited")
+
+        assert warm.ended(run_id) == "FAILURE"
+
+    assert "took longer than 0.8s, the time_limit of its command" in told(warm, message_id)
+    kinds = warm.kinds(run_id)
+    assert ("STEP_SUCCESS", "half_a_second") in kinds
+    assert ("STEP_FAILURE", "second") in kinds
+    assert ("STEP_START", "third") not in kinds
