@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.approvals.values import Answer, Approval, NewApproval, Outcome, Verdict
 from integrations.database import approving
-from integrations.database.approval_asking import LookUp, ask, direct_places
+from integrations.database.approval_asking import LookUp, ask, direct_places, supersede
 from integrations.database.approval_tables import approvals, decisions
 from integrations.database.engine import Store
 from integrations.database.events import events
@@ -127,6 +127,13 @@ class Approvals(Store):
                 return False
             approving.close(connection, found, "voided", why)
         return True
+
+    def revoke(self, approval_id: str, why: str) -> None:
+        """Void what was approved, but is not to be carried out any more; what it was for is the caller's to answer."""
+        with self._transaction() as connection:
+            found = approving.read(connection, approval_id, lock=True)
+            if found is not None and found.state == "approved":
+                supersede(connection, found, why)
 
     def of_step(self, claim: RunClaim, wanted: NewApproval) -> Approval:
         """Return the approval of a step of a run, asked for now if it was not before. Raises `LeaseLost`.

@@ -114,12 +114,11 @@ class Inbox(Store):
         worker: str | None,
         lease_s: float = 15.0,
         proposal: str | None = None,
-        approval: str | None = None,
     ) -> RunClaim | None:
         """Make the message's run in one transaction; with `worker`, already claimed by it.
 
         With `proposal`, the message is the yes to it, and closes it: raises `NotFound` where another was quicker.
-        With `approval`, the message has waited for it, and uses it up: raises `Forbidden` where it no longer holds.
+        A message that has waited for an approval uses it up: raises `Forbidden` where it no longer holds.
         Returns the claim, or None where another worker shall take the run. Raises `LeaseLost`.
         """
         message, run_id = claimed.message, run_id_for(claimed.message_id)
@@ -127,10 +126,10 @@ class Inbox(Store):
             decide(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             close_question(connection, message.address, principal_id)
-            if approval is None:
+            if message.approval is None:
                 record_utterance(connection, claimed, principal_id, run_id)
             else:
-                use(connection, approval)
+                use(connection, message.approval)
             tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "running")
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
@@ -167,7 +166,8 @@ class Inbox(Store):
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
-            record_utterance(connection, claimed, principal_id, None)
+            if claimed.message.approval is None:  # else it was recorded when it began to wait
+                record_utterance(connection, claimed, principal_id, None)
             if pending is not None:
                 put_question(connection, claimed.message.address, principal_id, pending)
             write_answer(connection, Asked.of(claimed), replies, status, None)

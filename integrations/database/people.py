@@ -59,6 +59,14 @@ class Principals(Store):
                 return None
             return self._keep(self._whole(connection, row))
 
+    def named(self, tenant: str, rule: str) -> Principal | None:
+        """Return the enabled principal that `CHANNEL:ACCOUNT` or `principal:ID` names, or None."""
+        kind, _, name = rule.partition(":")
+        with self._transaction() as connection:
+            found = None if kind == "principal" else self._find(connection, (tenant, kind, name))
+        person = self.get(name if kind == "principal" else found.id if found else "")
+        return person if person is not None and person.tenant == tenant else None
+
     def disable(self, principal_id: str) -> None:
         """Refuse this principal from now on."""
         with self._transaction() as connection:

@@ -8,8 +8,8 @@ from integrations.errors import TemporaryError
 from integrations.memory.values import Scope
 from integrations.messages import MessageStatus
 from integrations.settings import Settings
+from orchestration.commands import approvals, telling
 from orchestration.commands import help as helping
-from orchestration.commands import telling
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
@@ -57,10 +57,25 @@ class Controls:
             "link": self.link,
             "show": self.show,
             "why": self.why,
+            "approve": self.approve,
+            "deny": self.deny,
+            "approvals": self.approvals,
         }
         if name in about:
             return about[name](word, asker)
         return {"status": self.status, "runs": self.runs, "whoami": self.whoami}[name](asker)
+
+    def approve(self, words: str, asker: Asker) -> str:
+        """Take the asker's yes to an approval."""
+        return approvals.decide(self._database, "approve", words, asker)
+
+    def deny(self, words: str, asker: Asker) -> str:
+        """Take the asker's no to an approval."""
+        return approvals.decide(self._database, "deny", words, asker)
+
+    def approvals(self, words: str, asker: Asker) -> str:
+        """List, show or hand on what waits for an approval."""
+        return approvals.listed(self._database, words, asker)
 
     def link(self, words: str, asker: Asker) -> str:
         """Tie accounts on several networks to one person."""
@@ -106,6 +121,8 @@ class Controls:
         """
         if not word and self._database.questions.drop(asker.address, asker.principal.id):
             return asker.say("All right, I ask no further.", "好的，不再询问。")
+        if taken_back := approvals.take_back(self._database, word, asker):
+            return taken_back
         found = self._find(word, asker) if word else self._here(asker)
         if isinstance(found, str):
             return found

@@ -5,12 +5,14 @@ leaves the message to the next worker and a crash after it changes nothing.
 """
 
 import logging
+from collections.abc import Mapping
 
 from integrations.access import Refused, may
 from integrations.database import ClaimedMessage, Database, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
+from orchestration.commands import consent
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import Problem, bind_values
 from orchestration.commands.catalogue import Catalogue
@@ -68,6 +70,8 @@ class Dispatcher:
             self._refuse(claimed)
             return None
         turn = Turn(claimed, principal, worker or self._worker)
+        if message.approval is not None:
+            return self._approved(turn, message.approval)
         return self._dispatch(turn, self._parse(message))
 
     def _dispatch(self, turn: Turn, parsed: Parsed) -> RunClaim | None:
@@ -180,8 +184,36 @@ class Dispatcher:
     def _start_command(
         self, turn: Turn, spec: CommandSpec, args: dict[str, object], proposal: str | None = None
     ) -> RunClaim | None:
+        if self._held(turn, spec, args, proposal):
+            return None
         run = NewRun(spec.location, spec.job, spec.run_config_for(args), turn.tags(spec.name))
         return self._start(turn, run, proposal)
+
+    def _held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
+        """Whether the command waits for an approval now; its message is routed once more when it is given."""
+        wanted = consent.wanted(turn, spec, args)
+        if wanted is not None:
+            self._database.inbox.hold(turn.claimed, wanted, self._database.principals.get, proposal=proposal)
+        return wanted is not None
+
+    def _approved(self, turn: Turn, approval_id: str) -> RunClaim | None:
+        """Start exactly what was approved, if whoever asked for it still may."""
+        found = self._database.approvals.get(approval_id, turn.principal.tenant)
+        spec = self._catalogue(afresh=True).find(found.subject) if found else None
+        if found is not None:
+            turn.speak(found.language)
+        run = consent.approved_run(turn, found, spec)
+        if spec is not None and run is not None and may(turn.principal, spec, self._access):
+            return self._start(turn, run)
+        say = turn.asker.say
+        why = say("what was approved can't be run any more", "已批准的内容无法再运行")
+        self._database.approvals.revoke(approval_id, why)
+        if spec is None or not self._refused(turn, spec):
+            text = f"🚫 {approval_id}: {why}. " + say(
+                "Nothing was run; say it again.", "没有运行任何内容，请重新提出。"
+            )
+            self._settle(turn, text, failed=True)
+        return None
 
     def _retry(self, turn: Turn, word: str) -> RunClaim | None:
         """Go on with a failed run under this message's own run id."""
@@ -193,7 +225,7 @@ class Dispatcher:
         if spec is None and not turn.asker.is_admin:
             self._settle(turn, _GONE.message, failed=True)
             return None
-        if spec is not None and self._refused(turn, spec):
+        if spec is not None and (self._refused(turn, spec) or self._held(turn, spec, {consent.RETRY: found.run_id})):
             return None
         return self._start(turn, NewRun(found.location, found.job, {}, turn.tags(found.job), retry_of=found.run_id))
 

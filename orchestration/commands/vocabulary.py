@@ -38,6 +38,9 @@ CONTROLS = (
     _control("show", ("查看",), "What became of a run", "查看一次运行", "run"),
     _control("why", ("为什么", "耗时"), "Where the time went", "时间花在哪里", "run"),
     _control("retry", ("重试",), "Go on with a failed run where it failed", "从失败处重试", "run"),
+    _control("approve", ("批准", "同意"), "Approve what waits for you", "批准待审批的请求", "approval"),
+    _control("deny", ("reject", "拒绝", "驳回"), "Deny what waits for you", "拒绝待审批的请求", "approval"),
+    _control("approvals", ("审批", "待审批"), "What waits for approval", "等待审批的请求", "approval"),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
     _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),
     _control(
