@@ -206,12 +206,12 @@ def compare(sides: Mapping[str, Side], asked: argparse.Namespace) -> dict[str, A
 
 def one_round(each: Side, runs: int, messages: int) -> dict[str, float]:
     """Execute runs at once, then messages one after the other."""
-    server = children_of(postmaster(each.database))
-    cpu, pg, began = cpu_of([each.worker]), cpu_of(server), time.monotonic()
+    server = postmaster(each.database)
+    cpu, pg, began = cpu_of([each.worker]), cpu_of(children_of(server)), time.monotonic()
     request(each.database, "five", runs)
     wait_for(lambda: unfinished(each.database) == 0, "worker")
     wall = time.monotonic() - began
-    cpu, pg = cpu_of([each.worker]) - cpu, cpu_of(server) - pg
+    cpu, pg = cpu_of([each.worker]) - cpu, cpu_of(children_of(server)) - pg
     walls = [timed(each.connection, lambda: say(each.database)) for _ in range(messages)]
     return {
         "per_s": runs / wall,

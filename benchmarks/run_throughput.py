@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,11 +194,12 @@ def children_of(parent: int) -> list[int]:
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """Return the seconds of CPU that processes have used."""
+    """Return the seconds of CPU that processes have used, and their ended children; gone ones count nothing."""
     used = 0.0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used += sum(map(int, fields[11:15])) * TICK_S  # with that of children who have ended
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used += sum(map(int, fields[11:15])) * TICK_S
     return used
 
 
