@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -126,9 +127,16 @@ def webserver(place: Place, *arguments: str, **environment: str) -> Generator[in
 
 
 @contextmanager
-def stock_webserver(place: Place, module: str) -> Generator[int]:
-    """Run the webserver of stock Dagster, on a database of its own, with this module as its only location."""
-    with webserver(place, "-m", module, DAGSTER_HOME=str(_stock_home(place))) as port:
+def stock_webserver(place: Place, module: str, *, queued: bool = False) -> Generator[int]:
+    """Run the webserver of stock Dagster, on a database of its own, with this module as its only location.
+
+    It launches at once; `queued` leaves the coordinator to Dagster, whose daemon looks into its queue every 5 s.
+    """
+    home = str(_stock_home(place, queued=queued))
+    daemon = (str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", module)
+    with place.processes() as start, webserver(place, "-m", module, DAGSTER_HOME=home) as port:
+        if queued:
+            start("daemon", *daemon, DAGSTER_HOME=home)
         yield port
 
 
@@ -139,21 +147,21 @@ def stock_url(place: Place) -> str:
     return sa.make_url(place.url).set(database="stock").render_as_string(hide_password=False)
 
 
-def _stock_home(place: Place) -> Path:
-    """Make a DAGSTER_HOME with stock storage in a database of its own, on the same server."""
+def _stock_home(place: Place, *, queued: bool) -> Path:
+    """Make a DAGSTER_HOME with stock storage in a fresh database of its own, on the same server."""
     import psycopg
     import sqlalchemy as sa
     import yaml
 
     with psycopg.connect(place.url, autocommit=True) as connection:
+        connection.execute("drop database if exists stock with (force)")
         connection.execute("create database stock")
     url = sa.make_url(stock_url(place)).set(drivername="postgresql+psycopg2")
-    home = place.folder / "stock"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="stock-", dir=place.folder))
     storage = {"postgres": {"postgres_url": url.render_as_string(hide_password=False)}}
-    # Launches at once; the default coordinator queues, and the daemon looks into the queue every five seconds.
-    coordinator = {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"}
-    content = {"storage": storage, "run_coordinator": coordinator, "telemetry": {"enabled": False}}
+    content: dict[str, object] = {"storage": storage, "telemetry": {"enabled": False}}
+    if not queued:
+        content["run_coordinator"] = {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"}
     (home / "dagster.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return home
 

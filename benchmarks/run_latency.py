@@ -3,10 +3,11 @@
     python benchmarks/run_latency.py [--json] [--runs 100] [--stock 5] [--multiprocess 2]
 
 Ours: our launcher, and one warm worker that has executed before. Stock: default launcher (a process per run) and
-coordinator without the queue, which adds up to 5 s; once with the in-process and once with the multiprocess executor,
-the default one. Also ours from a typed message: from before its insertion into the inbox to the success of its run,
-and to its answer, without webserver. One run at a time; the same dagster-postgres schema on the same PostgreSQL with
-fsync. A run has succeeded once its row in Dagster's table says so, which is looked at every 2 ms.
+default coordinator, with the daemon that looks into its queue every 5 s; once with the in-process and once with the
+multiprocess executor, the default one; `unqueued` is the in-process executor without that queue. Also ours from a typed
+message: from before its insertion into the inbox to the success of its run, and to its answer, without webserver. One
+run at a time; the same dagster-postgres schema on the same PostgreSQL with fsync. A run has succeeded once its row in
+Dagster's table says so, which is looked at every 2 ms.
 """
 
 import argparse
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LOCATION = "benchmarks.five_location"
 WARM_UP = 10
 LOOK_S = 0.002
+STOCK = ("stock_in_process", "stock_multiprocess", "stock_in_process_unqueued")
 
 
 def main() -> int:
@@ -77,17 +79,21 @@ def measure_warm(place: Place, runs: int) -> dict[str, Any]:
 
 
 def measure_stock(place: Place, in_process: int, multiprocess: int) -> dict[str, Any]:
-    """Launch the same jobs as Dagster does it out of the box."""
-    measured: dict[str, Any] = {}
+    """Launch the same jobs as Dagster does it out of the box, and then without its queue."""
+    jobs = {"in_process": ("five_in_process", in_process), "multiprocess": ("five", multiprocess)}
+    measured = {f"stock_{name}": launched(place, *job, queued=True) for name, job in jobs.items() if job[1]}
+    if in_process:
+        measured["stock_in_process_unqueued"] = launched(place, *jobs["in_process"], queued=False)
+    return measured
+
+
+def launched(place: Place, job: str, runs: int, *, queued: bool) -> dict[str, float]:
+    """Launch with stock Dagster, as often, after one launch that doesn't count."""
     with (
-        stock_webserver(place, LOCATION) as port,
+        stock_webserver(place, LOCATION, queued=queued) as port,
         psycopg.connect(stock_url(place), autocommit=True) as connection,
     ):
-        for name, job, runs in (("in_process", "five_in_process", in_process), ("multiprocess", "five", multiprocess)):
-            start = lambda job=job: launch(port, LOCATION, job, {})  # noqa: E731 - one expression, used once
-            if runs:
-                measured[f"stock_{name}"] = repeated(connection, start, runs, warm_up=name == "in_process")
-    return measured
+        return repeated(connection, lambda: launch(port, LOCATION, job, {}), runs, warm_up=1)
 
 
 def repeated(
@@ -142,21 +148,17 @@ def receipts(connection: psycopg.Connection[Any], runs: int) -> dict[str, float]
 def ratios(results: Mapping[str, Any]) -> dict[str, float]:
     """Return how many times as fast as stock the launch through GraphQL is, by medians."""
     ours = results["graphql"]["p50_ms"]
-    return {
-        f"times_{name}": round(results[name]["p50_ms"] / ours, 1)
-        for name in ("stock_in_process", "stock_multiprocess")
-        if name in results
-    }
+    return {f"times_{name}": round(results[name]["p50_ms"] / ours, 1) for name in STOCK if name in results}
 
 
 def told(results: Mapping[str, Any]) -> str:
     """Return the figures for people."""
     lines = [f"Start to success of a five-op job ({results['machine']}; aims {results['aim']})"]
-    for name in ("graphql", "inbox", "stock_in_process", "stock_multiprocess"):
+    for name in ("graphql", "inbox", *STOCK):
         if name in results:
             f = results[name]
             lines.append(
-                f"  {name:18} p50 {f['p50_ms']:8.1f}  p95 {f['p95_ms']:8.1f}  p99 {f['p99_ms']:8.1f} ms"
+                f"  {name:25} p50 {f['p50_ms']:8.1f}  p95 {f['p95_ms']:8.1f}  p99 {f['p99_ms']:8.1f} ms"
                 f"  over {f['runs']} runs"
             )
     lines += [f"  {name} {value}" for name, value in {**results["inbox_stages"], **results["ratios"]}.items()]
