@@ -146,8 +146,9 @@ class Email(Section):
     imap_port: Port = 993
     smtp_host: str | None = None
     smtp_port: Port = 587
-    encryption: Literal["tls", "starttls", "none"] = Field(
-        default="tls", description="Of IMAP; SMTP uses TLS on port 465 and STARTTLS elsewhere, unless this says none."
+    encryption: Literal["tls", "starttls", "none"] = Field(default="tls", description="Of IMAP, and none of both.")
+    smtp_encryption: Literal["tls", "starttls"] | None = Field(
+        default=None, description="Default: TLS from the start on port 465, STARTTLS on every other."
     )
     ca_file: Path | None = Field(default=None, description="The authority of the servers' certificates, if private.")
     mailbox: str = Field(default="INBOX", description="The folder that is read; it should be Runbell's own.")

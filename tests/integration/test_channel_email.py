@@ -304,6 +304,26 @@ async def test_starttls_is_used_and_an_unknown_certificate_refused(mail: Simulat
     assert mail.called("STARTTLS")
 
 
+async def test_tls_from_the_start_is_used_both_ways_and_an_unknown_certificate_refused(
+    mail: SimulatedEmail, tmp_path: Path
+) -> None:
+    authority = await mail.encrypt()
+    right = channel_of(mail, tmp_path, "tls", ca_file=authority)
+    async with listening(right) as received:
+        await mail.write("hello")
+        await mail.until(lambda: received)
+    await right.send(to(LIN, "hi"))
+    wrong = channel_of(mail, tmp_path, "tls")
+    with pytest.raises(Misconfigured, match="not trusted"):
+        await wrong.send(to(LIN, "hi"))
+    refused = await check(mail.settings("tls"))
+
+    assert await check(mail.settings("tls", ca_file=authority)) == []
+    assert (len(mail.sent), mail.called("STARTTLS")) == (1, [])
+    assert all("not trusted" in one for one in refused)
+    assert [one.partition(":")[0] for one in refused] == ["IMAP", "SMTP"]
+
+
 async def test_the_check_says_what_is_wrong(mail: SimulatedEmail) -> None:
     right = mail.settings()
     assert await check(right) == []

@@ -11,15 +11,20 @@ from typing import Any
 
 import pytest
 
+from integrations.channels.discord.check import PERMISSIONS
+from integrations.channels.feishu.check import PERMISSIONS as FEISHU
 from integrations.channels.setup import networks
 from integrations.channels.simulators.base import Fault
 from integrations.channels.simulators.dingtalk import SimulatedDingTalk
+from integrations.channels.simulators.dingtalk_platform import SCOPES as DINGTALK
 from integrations.channels.simulators.discord import SimulatedDiscord
+from integrations.channels.simulators.email import SimulatedEmail
 from integrations.channels.simulators.feishu import SimulatedFeishu
 from integrations.channels.simulators.slack import SimulatedSlack
 from integrations.channels.simulators.teams import SimulatedTeams
 from integrations.channels.simulators.telegram import SimulatedTelegram
 from integrations.channels.simulators.wecom import SimulatedWeCom
+from integrations.channels.slack.check import SCOPES
 from integrations.errors import InvalidInput
 from orchestration.terminal.configuration import read_settings
 from orchestration.terminal.connect import Typist, check, connect, find
@@ -28,6 +33,7 @@ RUNBELL = Path(sys.executable).with_name("runbell")
 SIMULATORS: dict[str, type[Any]] = {
     "dingtalk": SimulatedDingTalk,
     "discord": SimulatedDiscord,
+    "email": SimulatedEmail,
     "feishu": SimulatedFeishu,
     "slack": SimulatedSlack,
     "teams": SimulatedTeams,
@@ -103,6 +109,9 @@ async def test_every_network_is_set_up_by_settings_and_its_secrets_lie_in_files(
         ("wecom", {"agent_id": "7"}, "agent_id does not belong"),
         ("discord", {"application_id": "1"}, "different applications"),
         ("teams", {"app_secret": "wrong"}, "invalid_client"),
+        ("email", {"password": "no"}, "app password"),
+        ("email", {"mailbox": "Bell"}, "set channels.email.mailbox"),
+        ("email", {"encryption": "starttls"}, "offers no STARTTLS"),
     ],
 )
 async def test_what_is_wrong_is_explained_and_kept_to_be_tested_again(
@@ -116,19 +125,69 @@ async def test_what_is_wrong_is_explained_and_kept_to_be_tested_again(
         assert await connected(name, [f"{key}={right[key]}" for key in changed]) == 0
 
 
-@pytest.mark.usefixtures("place")
-async def test_a_missing_permission_is_named_and_its_grant_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    async with SimulatedSlack() as slack, SimulatedWeCom() as corp:
-        slack.scopes.discard("files:read")
-        corp.fail("agent", Fault(200, {"errcode": 60020, "errmsg": "not allow to access from your ip"}))
-        statuses = [await connected("slack", pairs(slack)), await connected("wecom", pairs(corp))]
-        said = capsys.readouterr().out
-        slack.scopes.add("files:read")
-        later = await asyncio.to_thread(check, find("slack"), as_json=False)
+def take_away(name: str, simulator: Any, what: str) -> None:
+    if name == "discord":
+        bit = next(bit for bit, told in PERMISSIONS.items() if told == what)
+        simulator.servers[0]["permissions"] = str(sum(PERMISSIONS) & ~bit)
+    elif name == "email":
+        simulator.fail("SMTP MAIL", Fault(553, "5.7.1 not owned by user"))
+    elif name == "wecom":
+        codes = {"trusted IP": 60020, "agent_id does not belong": 301002}
+        simulator.fail("agent", Fault(200, {"errcode": codes[what], "errmsg": "refused"}))
+    elif what == "no bot":
+        simulator.bot = False
+    else:
+        simulator.scopes.discard(what)
 
-    assert (statuses, later) == ([1, 1], 0)
-    assert "The scope files:read is missing: add it under OAuth & Permissions" in said
-    assert "trusted IP" in said
+
+WANTED = [
+    *(("slack", scope, "add it under OAuth & Permissions, then reinstall") for scope in SCOPES),
+    *(("discord", name, "the bot lacks") for name in PERMISSIONS.values()),
+    *(("feishu", names[0], "Permissions & Scopes") for names in FEISHU),
+    *(("dingtalk", scope, "apply for it on the app's page") for scope in DINGTALK.values()),
+    ("feishu", "no bot", "switch it on under Features"),
+    ("wecom", "trusted IP", "trusted IP"),
+    ("wecom", "agent_id does not belong", "agent_id does not belong"),
+    ("email", "may not send as", "may not send as bell@runbell.test"),
+]
+
+
+@pytest.mark.usefixtures("place")
+async def test_each_missing_permission_is_named_with_what_to_do_and_its_grant_is_seen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in sorted({name for name, _, _ in WANTED}):
+        for what, told in [(what, told) for wanted, what, told in WANTED if wanted == name]:
+            async with SIMULATORS[name]() as simulator:
+                more = {"card_template_id": "template"} if name == "dingtalk" else {}
+                assert await connected(name, pairs(simulator, **more)) == 0, capsys.readouterr().out
+                take_away(name, simulator, what)
+                capsys.readouterr()
+                assert await asyncio.to_thread(check, find(name), as_json=False) == 1
+                said = capsys.readouterr().out
+                assert told in said
+                assert what in said or what == "no bot"
+
+
+async def test_several_workspaces_of_slack_are_told_the_way_over_oauth(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with SimulatedSlack() as slack:
+        section = slack.several().model_dump(mode="json", exclude_none=True)
+        (place / "runbell.toml").write_text("")
+        without = await connected("slack", [f"{key}={value}" for key, value in section.items()])
+        before = capsys.readouterr().out
+        (place / "runbell.toml").write_text(BEFORE)
+        status = await connected("slack", [f"{key}={value}" for key, value in section.items()])
+        said = capsys.readouterr().out
+        wrong = await connected("slack", ["client_secret=no"])
+        refused = capsys.readouterr().out
+
+    assert (without, status, wrong) == (1, 0, 1)
+    assert "https://YOUR.HOST/channels/slack/oauth as Redirect URL" in before
+    assert "→ Redirect URL, to enter under OAuth & Permissions: https://bell.example/channels/slack/oauth" in said
+    assert "https://bell.example/channels/slack/install?invite=" in said
+    assert "client_secret (bad_client_secret)" in refused
 
 
 async def test_a_network_that_calls_us_needs_an_address_and_tells_which(
@@ -185,7 +244,7 @@ def test_an_unknown_network_is_told_what_there_is() -> None:
 
 
 def test_every_network_says_what_it_asks_for() -> None:
-    assert set(networks()) == {*SIMULATORS, "email"}
+    assert set(networks()) == set(SIMULATORS)
     for one in networks().values():
         assert {ask.name for ask in one.asks} <= set(one.section.model_fields)
         assert all(ask.secret for ask in one.asks if "secret" in ask.name or "password" in ask.name)

@@ -7,13 +7,14 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
 from integrations.channels.http import call, client, json_of
+from integrations.channels.members import table
 from integrations.channels.tokens import Token
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, Unavailable
 
@@ -156,8 +157,15 @@ def _check(response: httpx.Response, *, credentials: bool = False) -> None:
     if credentials:
         raise Misconfigured(f"DingTalk refuses app_key and app_secret ({code} {said}): copy them from the app's page.")
     if "AccessDenied" in code or response.status_code == 403:
-        raise Misconfigured(f"The app lacks a permission ({code} {said}): apply for it on the app's page.")
+        lacking = ", ".join(_required(found)) or f"{code} {said}"
+        raise Misconfigured(f"The app lacks a permission ({lacking}): apply for it on the app's page, Permissions.")
     raise Rejected(f"DingTalk refuses this ({code} {said}).")
+
+
+def _required(found: Json) -> list[str]:
+    """Return the permissions that a refusal names (open-dingtalk.github.io/developerpedia, permission-deny)."""
+    scopes: object = table(found, "accessdenieddetail").get("requiredScopes")
+    return [str(one)[:100] for one in cast("list[object]", scopes)[:10]] if isinstance(scopes, list) else []
 
 
 def _old(response: httpx.Response) -> Json:

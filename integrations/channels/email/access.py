@@ -52,7 +52,7 @@ def access(section: Section) -> Access:
     if "@" not in address or not address.isascii() or not address.isprintable():
         raise Misconfigured("channels.email.address must be an e-mail address.")
     imap = Server((section.imap_host or "").strip(), section.imap_port, section.encryption)
-    outgoing: Encryption = "tls" if section.smtp_port == SMTPS_PORT else "starttls"
+    outgoing: Encryption = section.smtp_encryption or ("tls" if section.smtp_port == SMTPS_PORT else "starttls")
     smtp = Server(
         (section.smtp_host or "").strip(),
         section.smtp_port,

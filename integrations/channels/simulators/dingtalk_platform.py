@@ -15,6 +15,8 @@ from integrations.channels.simulators.base import Ended, Fault, Simulator
 MAX_PARAM = 15_000
 KEYS = {"sampleText", "sampleMarkdown", "sampleActionCard", "sampleImageMsg", "sampleFile"}
 Json = dict[str, Any]
+SCOPES = {"send": "qyapi_robot_sendmsg", "card": "Card.Instance.Write", "type": "Card.Streaming.Write"}
+DENIED = "Forbidden.AccessDenied.AccessTokenPermissionDenied"
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class DingTalkPlatform(Simulator):
         self.sent: list[Sent] = []
         self.replies: list[Json] = []
         self.cards: dict[str, ShownCard] = {}
+        self.scopes = set(SCOPES.values())
         self.files: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
         self.acknowledged: dict[str, Json] = {}
@@ -92,6 +95,8 @@ class DingTalkPlatform(Simulator):
     async def _to_people(self, request: web.Request) -> web.StreamResponse:
         content = await request.json()
         fault = await self._authorized(request, "send", content)
+        if not content["userIds"]:
+            return no(400, "invalidParameter.userIds.empty", "userIds is empty")
         unknown = [user for user in content["userIds"] if user not in self.staff]
         for user in content["userIds"]:
             if user in self.staff:
@@ -189,6 +194,10 @@ class DingTalkPlatform(Simulator):
         fault = await self.meet(request, operation, content)
         if request.headers.get("x-acs-dingtalk-access-token") not in self._tokens:
             raise Ended(no(401, "InvalidAuthentication", "the token is wrong"))
+        if SCOPES.get(operation, "") not in {*self.scopes, ""}:
+            refused: Json = {"code": DENIED, "message": "没有调用该接口的权限"}
+            refused["accessdenieddetail"] = {"requiredScopes": [SCOPES[operation]]}
+            raise Ended(web.json_response(refused, status=403))
         return fault
 
     def limited(self, wait_s: float) -> web.StreamResponse:  # noqa: ARG002 - DingTalk doesn't tell

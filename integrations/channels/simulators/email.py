@@ -71,7 +71,9 @@ class SimulatedEmail(Simulator):
             self._folder.cleanup()
 
     def settings(self, encryption: str = "none", **more: object) -> Email:
-        """Return the section that connects to this mailbox; with `starttls` after `secure`."""
+        """Return the section that connects to this mailbox; with `starttls` after `secure`, `tls` after `encrypt`."""
+        if encryption == "tls":
+            more = {"smtp_encryption": "tls", **more}
         return Email.model_validate(
             {
                 "address": self.address,
@@ -99,6 +101,13 @@ class SimulatedEmail(Simulator):
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(certificate, key)
         return certificate
+
+    async def encrypt(self) -> Path:
+        """Take connections that begin with TLS only (IMAPS, SMTPS), at new ports; returns the authority's file."""
+        authority = self.secure()
+        self.imap_port = await self._serve(Imap, self.tls)
+        self.smtp_port = await self._serve(Smtp, self.tls)
+        return authority
 
     def lookup(self, name: str) -> bytes | None:
         """Return the DNS's TXT record for the keys of all senders here."""
@@ -212,7 +221,7 @@ class SimulatedEmail(Simulator):
         self.changed()
         return ""
 
-    async def _serve(self, kind: type[Imap] | type[Smtp]) -> int:
+    async def _serve(self, kind: type[Imap] | type[Smtp], tls: ssl.SSLContext | None = None) -> int:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             connection = kind(reader, writer, self)
             self._open.add(connection)
@@ -226,7 +235,7 @@ class SimulatedEmail(Simulator):
                 writer.close()
                 self.changed()
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=MAX_LINE)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=MAX_LINE, ssl=tls)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from integrations.channels.feishu.check import PERMISSIONS
 from integrations.channels.simulators.base import Ended, Fault, Limit, Simulator
 
 MAX_CARD = 30_000
@@ -44,6 +45,8 @@ class FeishuPlatform(Simulator):
         self.cards: dict[str, Json] = {}
         self.numbers = itertools.count(1)
         self.limits["cardkit"] = Limit(10, 1.0)
+        self.bot = True
+        self.scopes = {names[0] for names in PERMISSIONS}
         self._tokens: set[str] = set()
         self._by_uuid: dict[str, Sent] = {}
         self._sequences: dict[str, int] = {}
@@ -54,6 +57,7 @@ class FeishuPlatform(Simulator):
         return [
             web.post("/open-apis/auth/v3/tenant_access_token/internal", self._token),
             web.get("/open-apis/bot/v3/info", self._bot),
+            web.get("/open-apis/application/v6/scopes", self._granted),
             web.post(f"{im}/messages", self._create),
             web.post(f"{im}/messages/{{id}}/reply", self._reply),
             web.patch(f"{im}/messages/{{id}}", self._patch),
@@ -84,7 +88,12 @@ class FeishuPlatform(Simulator):
 
     async def _bot(self, request: web.Request) -> web.StreamResponse:
         await self._authorized(request, "bot", {})
-        return web.json_response({"code": 0, "msg": "ok", "bot": {"open_id": BOT, "app_name": "Runbell"}})
+        bot = {"open_id": BOT, "app_name": "Runbell"} if self.bot else {}
+        return web.json_response({"code": 0, "msg": "ok", "bot": bot})
+
+    async def _granted(self, request: web.Request) -> web.StreamResponse:
+        await self._authorized(request, "scopes", {})
+        return _yes({"scopes": [{"scope_name": name, "grant_status": 1} for name in sorted(self.scopes)]})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         content = await request.json()
