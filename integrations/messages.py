@@ -108,11 +108,16 @@ class InboundMessage(Frozen):
 
 
 class Choice(Frozen):
-    """A button: `label` is shown, `text` is what pressing it says."""
+    """A button: `label` is shown, `text` is what pressing it says; one with a `url` leads there and says nothing.
+
+    An `optional` one is left out where it can't be a button below its message.
+    """
 
     label: str
-    text: str
+    text: str = ""
     style: Literal["default", "primary", "danger"] = "default"
+    url: str | None = None
+    optional: bool = False
 
 
 class Field(Frozen):

@@ -5,6 +5,7 @@ Which model is asked is decided here (`router`), by the table of models that the
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -41,6 +42,7 @@ def connect() -> None:
         raise Misconfigured("Ray must require its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.")
     if tuple(int(part) for part in ray.__version__.split(".")[:2]) < (2, 60):
         raise Misconfigured(f"Ray {ray.__version__} is too old to be safe: 2.60 or newer is needed.")
+    logging.getLogger("ray").setLevel(logging.WARNING)  # set to INFO, and onto stderr, by its import
     try:
         ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError) as error:

@@ -21,7 +21,8 @@ class Capabilities:
     """What a channel passes on as it is; `degrade` changes everything else before the channel sees it.
 
     `buttons` is how many choices fit under one message, as a count or True for no limit worth naming;
-    `button_bytes` what one may carry. `max_text` counts `unit`s of one message, as its network counts them.
+    `button_bytes` what one may carry; `links` whether one may lead to an address. `max_text` counts `unit`s of one
+    message, as its network counts them.
     `dialogue` is whether a person reads there and answers within minutes, so that something may be asked back.
     `streaming` is `native` where the channel has a stream of its own, `edits` where one message is edited, at most
     every `edit_interval_s`. `push` names the connection that works without a public address.
@@ -30,6 +31,7 @@ class Capabilities:
     markdown: bool = False
     edit: bool = False
     buttons: int | bool = False
+    links: bool = False
     cards: bool = False
     forms: bool = False
     files: bool = False

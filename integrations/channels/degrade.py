@@ -4,6 +4,8 @@ can't show            instead
 cards                 the message's text, or the card written as text
 forms                 the questions as text, and the command to send with what is missing
 buttons, or so many   numbered choices; the number, or what is behind it, can be typed (`chosen`)
+                      (optional ones are left out, also where they would change a message that can't be edited)
+buttons that lead     a line with the link
 pictures              a file
 files, or so large    the file's name and size as a line
 Markdown              the text without its marks
@@ -44,8 +46,8 @@ def fit(message: OutboundMessage, can: Capabilities) -> list[OutboundMessage]:
         text, changes["card"] = text or card_text(message.card), None
     if message.form is not None and not can.forms:
         text, changes["form"] = form_text(message.form, text), None
-    if message.choices and not _offers(can, message.choices):
-        text, changes["choices"] = f"{text}\n\n{choices_text(message.choices, text)}".strip(), ()
+    text, choices = _choices(message.choices, text, can)
+    changes["choices"] = choices
     kept, told = _files(message.attachments, can)
     if told:
         text, changes["attachments"] = "\n".join(filter(None, [text, *told])), kept
@@ -56,6 +58,7 @@ def fit(message: OutboundMessage, can: Capabilities) -> list[OutboundMessage]:
 
 def chosen(text: str, choices: Sequence[Choice]) -> str | None:
     """Return what a typed answer chooses: by number, or by a label as it is shown; None where it chooses nothing."""
+    choices = [choice for choice in choices if not (choice.optional or choice.url)]
     said = text.strip()
     number = _NUMBER.fullmatch(said)
     if number and 1 <= int(number[1]) <= len(choices):
@@ -112,6 +115,19 @@ def size_text(size: int) -> str:
     if size < 1024:
         return f"{size} B"
     return f"{size / 1024:.0f} KB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
+
+
+def _choices(choices: tuple[Choice, ...], text: str, can: Capabilities) -> tuple[str, tuple[Choice, ...]]:
+    """Return the text with what can't be a button, and what can."""
+    led = [] if can.links else [choice for choice in choices if choice.url]
+    if led:
+        text = "\n\n".join([*filter(None, [text]), " · ".join(f"[{one.label}]({one.url})" for one in led)])
+        choices = tuple(choice for choice in choices if not choice.url)
+    if not can.edit or not _offers(can, choices):
+        choices = tuple(choice for choice in choices if not choice.optional)
+    if choices and not _offers(can, choices):
+        return f"{text}\n\n{choices_text(choices, text)}".strip(), ()
+    return text, choices
 
 
 def _offers(can: Capabilities, choices: Sequence[Choice]) -> bool:

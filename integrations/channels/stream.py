@@ -16,6 +16,7 @@ from integrations.messages import Delivery, OutboundMessage
 
 logger = logging.getLogger(__name__)
 MARK = " ▌"
+EDITED = "message:"
 LONGEST_WAIT_SECONDS = 20.0
 
 
@@ -36,21 +37,27 @@ class _Native(Protocol):
 
 
 class EditedStream:
-    """A stream for channels without one of their own: one message, edited."""
+    """A stream for channels without one of their own: one message, edited.
 
-    def __init__(self, channel: _Editable, opening: OutboundMessage) -> None:
+    `shape` makes the message that shows a text which is not the whole yet; without it, a mark follows the text.
+    """
+
+    def __init__(
+        self, channel: _Editable, opening: OutboundMessage, shape: Callable[[str], OutboundMessage] | None = None
+    ) -> None:
         self._channel = channel
         self._opening = opening
+        self._shape = shape or self._marked
         self._platform_id: str | None = None
 
     @property
     def handle(self) -> str | None:
-        """The growing message's platform id."""
-        return self._platform_id
+        """The growing message's platform id, behind what tells it from a stream of the channel's own."""
+        return None if self._platform_id is None else EDITED + self._platform_id
 
     async def update(self, text: str) -> None:
         """Send the first text, then edit it."""
-        shown = self._opening.model_copy(update={"text": text + MARK})
+        shown = self._shape(text)
         if self._platform_id is not None:
             await self._channel.edit(self._platform_id, shown)
             return
@@ -62,10 +69,13 @@ class EditedStream:
         """Put the final message in the place of the growing one; a new message where there is none (any longer)."""
         if self._platform_id is not None:
             try:
-                return await self._channel.edit(self._platform_id, message)
+                return await replace(self._channel, self._platform_id, message)
             except Rejected as error:
                 logger.info("a growing message is gone, so a new one is sent", extra={"error": str(error)})
         return await self._channel.send(message)
+
+    def _marked(self, text: str) -> OutboundMessage:
+        return self._opening.model_copy(update={"text": text + MARK})
 
 
 class InheritedStream:
@@ -82,10 +92,10 @@ class InheritedStream:
         """Put the final message in its place; a new message where that can't be done."""
         channel = self._channel
         try:
+            if isinstance(channel, Editing) and self.handle.startswith(EDITED):
+                return await replace(channel, self.handle.removeprefix(EDITED), message)
             if isinstance(channel, Streaming):
                 return await channel.take_over(self.handle, message)
-            if isinstance(channel, Editing):
-                return await channel.edit(self.handle, message)
         except Rejected as error:
             logger.info("a half answer can't be replaced, so a new one is sent", extra={"error": str(error)})
         return await channel.send(message)
@@ -115,6 +125,18 @@ class OpenedStream:
         if self._stream is None:
             return await self._channel.send(message)
         return await self._stream.finish(message)
+
+
+async def replace(channel: _Editable, platform_id: str, message: OutboundMessage) -> Delivery:
+    """Put a message in the place of another; its files follow, since most networks can't add them. Raises as `edit`."""
+    if not message.attachments:
+        return await channel.edit(platform_id, message)
+    text = message.text.strip() or ", ".join(f"📎 {file.name}" for file in message.attachments)
+    bare: dict[str, object] = {"text": "", "choices": (), "card": None, "form": None}
+    files = message.model_copy(update={**bare, "key": message.key and f"{message.key}/files"})
+    edited = await channel.edit(platform_id, message.model_copy(update={"text": text, "attachments": ()}))
+    sent = await channel.send(files)
+    return edited if sent.state == "sent" else sent
 
 
 class Throttle:

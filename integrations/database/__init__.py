@@ -18,6 +18,7 @@ from integrations.database.people import Principals
 from integrations.database.progress import Progress
 from integrations.database.questions import Questions
 from integrations.database.records import (
+    AskedCommand,
     ClaimedMessage,
     Demand,
     Entry,
@@ -40,6 +41,7 @@ from integrations.files import FileStore
 from integrations.settings_access import Access
 
 __all__ = [
+    "AskedCommand",
     "ClaimedMessage",
     "Database",
     "Demand",

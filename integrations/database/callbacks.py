@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from integrations.database.engine import notify
-from integrations.database.tables import outbox
+from integrations.database.outbox import queue
 from integrations.messages import Address, OutboundMessage, run_id_for, utc_now
 
 CHANNEL = "callback"
@@ -39,13 +38,4 @@ def tell(
         },
     }
     text = json.dumps(told, ensure_ascii=False)
-    connection.execute(
-        sa.insert(outbox).values(
-            key=f"callback-{uuid.uuid4()}",
-            tenant=tenant,
-            channel=CHANNEL,
-            conversation=url,
-            body=OutboundMessage(address=address, text=text, kind="notice").model_dump(mode="json"),
-        )
-    )
-    notify(connection, "runbell_outbox", CHANNEL)
+    queue(connection, OutboundMessage(address=address, text=text, kind="notice"), f"callback-{uuid.uuid4()}")

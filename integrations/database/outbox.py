@@ -61,11 +61,8 @@ _LAPSED = sa.text("""
 """)
 
 
-def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> int | None:
-    """Queue a message and add it to the transcript; returns the entry's id, or None where the key was known.
-
-    The caller's transaction holds the conversation's turn.
-    """
+def queue(connection: sa.Connection, message: OutboundMessage, key: str) -> bool:
+    """Queue a message that stands in no transcript; False where the key was known."""
     address = message.address
     queued = connection.execute(
         insert(outbox)
@@ -82,16 +79,25 @@ def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> in
         .on_conflict_do_nothing(index_elements=["key"])
         .returning(outbox.c.id)
     ).scalar_one_or_none()
-    if queued is None:
+    if queued is not None:
+        notify(connection, "runbell_outbox", address.channel)
+    return queued is not None
+
+
+def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> int | None:
+    """Queue a message and add it to the transcript; returns the entry's id, or None where the key was known.
+
+    The caller's transaction holds the conversation's turn.
+    """
+    if not queue(connection, message, key):
         return None
     body: dict[str, object] = {
         "text": message.text,
         "attachments": [a.model_dump() for a in message.attachments],
         "choices": [c.model_dump() for c in message.choices],
     }
-    entry_id = append_entry(connection, address, "assistant", body, message.message_id, run_id=message.run_id)
-    notify(connection, "runbell_outbox", address.channel)
-    return entry_id
+    address, message_id = message.address, message.message_id
+    return append_entry(connection, address, "assistant", body, message_id, run_id=message.run_id)
 
 
 def post_within(connection: sa.Connection, message: OutboundMessage, key: str) -> bool:

@@ -113,6 +113,7 @@ def collapse(rows: list[tuple[int, dict[str, object]]]) -> Snapshot:
         job=_text(run.get("job")),
         ops=tuple(ops.values()),
         partial="".join(partial),
+        run=run or None,
     )
 
 

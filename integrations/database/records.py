@@ -42,7 +42,8 @@ class ClaimedMessage:
 class NewRun:
     """A run to be made for a message; `run_config` and `tags` are Dagster's.
 
-    With `retry_of`, the id of a failed run, it takes that one's config and goes on where it failed.
+    With `retry_of`, the id of a failed run, it takes that one's config and goes on where it failed. `asked` is the
+    typed command that it is the run of, if it is.
     """
 
     location: str
@@ -50,6 +51,17 @@ class NewRun:
     run_config: dict[str, object]
     tags: dict[str, str]
     retry_of: str | None = None
+    asked: "AskedCommand | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCommand:
+    """A typed command as it was asked for: what its run shows of itself, and what it takes to run it again."""
+
+    command: str
+    args: dict[str, object] = field(default_factory=dict[str, object])
+    language: str = "en"
+    progress: str = "card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +180,7 @@ class OpState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All progress of one message, collapsed; later progress has a larger `seq`."""
+    """All progress of one message, collapsed; later progress has a larger `seq`. `run` is all that was told of it."""
 
     seq: int = 0
     run_id: str | None = None
@@ -176,6 +188,7 @@ class Snapshot:
     job: str | None = None
     ops: tuple[OpState, ...] = ()
     partial: str = ""
+    run: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The run queue: every run that a warm worker executes has a row here, which holds its lease."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,6 +75,8 @@ def insert_run(  # noqa: PLR0913 - what a row needs
     request: dict[str, object] = {"run_config": run.run_config, "tags": run.tags}
     if run.retry_of is not None:
         request["retry_of"] = run.retry_of
+    if run.asked is not None:
+        request["asked"] = asdict(run.asked)
     done = connection.execute(
         insert(run_queue)
         .values(

@@ -65,7 +65,9 @@ def entry_frame(entry: Entry, settings: Settings) -> dict[str, Any]:
         "run_id": entry.run_id,
         "run_url": settings.run_url(entry.run_id) if entry.run_id else None,
         "attachments": [file_view(attachment).model_dump() for attachment in entry.attachments],
-        "choices": [choice.model_dump() for choice in entry.choices],
+        "choices": [
+            choice.model_dump() for choice in entry.choices if not choice.url
+        ],  # it shows the run's link itself
     }
 
 

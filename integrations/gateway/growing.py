@@ -1,4 +1,4 @@
-"""Answers that grow on networks: tokens of a message that came in here are shown there while it is worked on.
+"""Answers that grow on networks: what is worked on is shown there, word by word, or as the card of a command's run.
 
 The process that received a message streams its answer, and the outbox hands it the final state (`take`). It says so in
 the database before it shows anything: until it has gone silent for a while no other process delivers that final
@@ -7,6 +7,7 @@ state, and then one does in the place of what is shown (`integrations/database/g
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,7 +18,8 @@ from integrations.channels.stream import EditedStream, InheritedStream, OpenedSt
 from integrations.database import Database
 from integrations.database.growing import LEASE_S, GrowingAnswers
 from integrations.errors import RunbellError, TemporaryError
-from integrations.gateway.hub import Hub, Missed, News, Progressed, Settled
+from integrations.gateway.hub import Hub, Missed, News, Progressed, Settled, Subscription
+from integrations.gateway.run_card import RunCard
 from integrations.messages import Delivery, InboundMessage, OutboundMessage
 
 logger = logging.getLogger(__name__)
@@ -27,12 +29,14 @@ LONGEST_SECONDS = 1800.0
 
 @dataclass(eq=False)
 class _Answer:
-    """The answer of one message while it grows; `throttle` is there once its first word is."""
+    """The answer of one message while it grows; `throttle` is there once something of it can be seen."""
 
     message_id: str
-    open: Callable[[], Throttle]
+    message: InboundMessage
+    open: Callable[["_Answer"], Throttle]
     text: str = ""
     seq: int = 0
+    card: RunCard | None = None
     throttle: Throttle | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -50,12 +54,15 @@ class Growing:
 
     def watch(self, channel: Channel, message_id: str, message: InboundMessage) -> None:
         """Show the answer of this message while it grows, if the channel can and it ever does. Returns at once."""
-        stream = _stream(channel, message_id, message)
-        if stream is None or len(self._answers) >= MOST:
+        if channel.capabilities.streaming == "none" or len(self._answers) >= MOST:
             return
-        pace = self._paces.of(channel.name, channel.capabilities.rates)
-        noted = _Noted(stream, self._kept, self._gateway, _Turn(pace, message, message_id))
-        answer = _Answer(message_id, lambda: _throttle(channel, noted, message))
+        turn = _Turn(self._paces.of(channel.name, channel.capabilities.rates), message, message_id)
+
+        def opened(answer: _Answer) -> Throttle:
+            stream = _stream(channel, message_id, message, answer.card)
+            return _throttle(channel, _Noted(stream, self._kept, self._gateway, turn), message)
+
+        answer = _Answer(message_id, message, opened)
         self._answers[message_id] = answer
         answer.task = asyncio.create_task(self._follow(answer, message), name=f"growing {message_id}")
 
@@ -102,7 +109,7 @@ class Growing:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 with self._hub.subscribe(message.address) as subscription:
-                    while not await self._heard(answer, await subscription.queue.get()):
+                    while not await self._heard(answer, await _next(answer, subscription)):
                         pass
                 # The final state is in the outbox now; whoever delivers it takes the answer from here.
                 await asyncio.sleep(LONGEST_SECONDS)
@@ -111,9 +118,11 @@ class Growing:
         except Exception:
             logger.exception("an answer can't be followed", extra={"message_id": answer.message_id})
 
-    async def _heard(self, answer: _Answer, news: News) -> bool:
-        """Take in news; tell whether the message has come to its end."""
-        if isinstance(news, Missed):
+    async def _heard(self, answer: _Answer, news: News | None) -> bool:
+        """Take in news, or that time has passed; tell whether the message has come to its end."""
+        if news is None:
+            _show(answer)
+        elif isinstance(news, Missed):
             await self._look(answer)
         elif isinstance(news, Settled):
             return news.message_id == answer.message_id
@@ -128,16 +137,24 @@ class Growing:
         if news.seq <= answer.seq:
             return
         answer.seq = news.seq
+        if answer.card is None and news.body["type"] == "run":
+            answer.card = RunCard.of(news.body, answer.message.received_at, time.monotonic())
         if news.body["type"] == "reset":
             answer.text = ""
         elif news.body["type"] == "delta":
             answer.text += str(news.body["text"])
-            _show(answer)
+        elif answer.card is not None:
+            answer.card.hear(news.body)
+        _show(answer)
 
     async def _look(self, answer: _Answer) -> None:
         """Read what was missed."""
         snapshot = await asyncio.to_thread(self._progress.snapshot, answer.message_id)
         answer.seq, answer.text = snapshot.seq, snapshot.partial
+        if answer.card is None and snapshot.run is not None:
+            answer.card = RunCard.of(snapshot.run, answer.message.received_at, time.monotonic())
+        if answer.card is not None:
+            answer.card.ops = {op.op: (op.state, op.ms) for op in snapshot.ops}
         _show(answer)
 
 
@@ -187,13 +204,25 @@ class _Noted:
         return await self._stream.finish(message)
 
 
+async def _next(answer: _Answer, subscription: Subscription) -> News | None:
+    """Return the next news; None where the card looks otherwise now without any."""
+    try:
+        async with asyncio.timeout(answer.card and answer.card.pause(time.monotonic())):
+            return await subscription.queue.get()
+    except TimeoutError:
+        return None
+
+
 def _show(answer: _Answer) -> None:
-    if answer.text.strip():
-        answer.throttle = answer.throttle or answer.open()
-        answer.throttle.put(answer.text)
+    text = answer.text
+    if answer.card is not None:
+        text = answer.card.text() if answer.card.is_due(time.monotonic()) else ""
+    if text.strip():
+        answer.throttle = answer.throttle or answer.open(answer)
+        answer.throttle.put(text)
 
 
-def _stream(channel: Channel, message_id: str, message: InboundMessage) -> Stream | None:
+def _stream(channel: Channel, message_id: str, message: InboundMessage, card: RunCard | None) -> Stream:
     opening = OutboundMessage(
         address=message.address,
         text="",
@@ -201,9 +230,13 @@ def _stream(channel: Channel, message_id: str, message: InboundMessage) -> Strea
         asked=message.account,
         message_id=message_id,
     )
-    if channel.capabilities.streaming == "native" and isinstance(channel, Streaming):
+    can = channel.capabilities
+    if card is not None and can.edit and isinstance(channel, Editing):
+        return EditedStream(channel, opening, lambda _: fit(card.on(opening), can)[0])
+    if can.streaming == "native" and isinstance(channel, Streaming):
         return OpenedStream(channel, opening)
-    return EditedStream(channel, opening) if isinstance(channel, Editing) else None
+    assert isinstance(channel, Editing)
+    return EditedStream(channel, opening)
 
 
 def _throttle(channel: Channel, stream: Stream, message: InboundMessage) -> Throttle:

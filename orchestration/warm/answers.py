@@ -3,10 +3,11 @@
 import pickle
 import re
 from collections.abc import Sequence
+from typing import cast
 
 from integrations import errors
-from integrations.database import Database
-from integrations.messages import Address, Attachment, OutboundMessage, Reply
+from integrations.database import Database, RunClaim
+from integrations.messages import Address, Attachment, Choice, OutboundMessage, Reply
 from orchestration.warm.internals import DagsterEvent, ExecutionPlan, ExecutionStep
 from orchestration.warm.outputs import Outputs
 
@@ -53,6 +54,21 @@ def success(
     return OutboundMessage.model_validate(
         {"address": address, "text": text, "attachments": tuple(files), "choices": tuple(choices)}
     )
+
+
+def next_steps(claim: RunClaim, url: str | None, *, succeeded: bool) -> tuple[Choice, ...]:
+    """Return what can be done after the run of a typed command; `url` is its page, None where it never began."""
+    asked = cast("dict[str, object] | None", (claim.request or {}).get("asked"))
+    if asked is None or (succeeded and asked["progress"] == "none"):
+        return ()
+    chinese = asked["language"] == "zh"
+    again = Choice(label="再次运行" if chinese else "Run again", text=f"/again {claim.run_id}", optional=True)
+    if succeeded:
+        return (Choice(label="在 Dagster 中打开" if chinese else "Open in Dagster", url=url), again)
+    if url is None:
+        return (again,)
+    label = "从失败处重试" if chinese else "Retry from failure"
+    return (Choice(label=label, text=f"/retry {claim.run_id}", style="primary"), again)
 
 
 def failure(title: str, failures: Sequence[DagsterEvent], url: str) -> str:

@@ -24,6 +24,8 @@ _RETRY = dg.DagsterEventType.STEP_UP_FOR_RETRY.value
 _SUCCESS = dg.DagsterEventType.STEP_SUCCESS.value
 _FAILURE = dg.DagsterEventType.STEP_FAILURE.value
 _SKIPPED = dg.DagsterEventType.STEP_SKIPPED.value
+_SHOWN = ("command", "language", "progress")
+"""What a run's card needs of the command that was asked for."""
 
 
 class Live:
@@ -67,7 +69,13 @@ class Follower:
         """Tell that the run executes."""
         if resumed:
             self._publish({"type": "reset"}, at_once=True)
-        self._publish({"type": "run", "run_id": self._claim.run_id, "url": url, "job": self._claim.job})
+        told: dict[str, object] = {"type": "run", "run_id": self._claim.run_id, "url": url, "job": self._claim.job}
+        asked = cast("dict[str, object]", (self._claim.request or {}).get("asked") or {})
+        self._publish(told | {key: asked[key] for key in _SHOWN if key in asked})
+
+    def waits(self, reason: str) -> None:
+        """Tell that the run leaves its worker until something has come."""
+        self._publish({"type": "status", "status": "waiting", "text": reason}, at_once=True)
 
     def see(self, event: DagsterEvent) -> None:
         """Take note of one event."""

@@ -106,6 +106,7 @@ class _Attempt:
         self._interrupt_if_lost()
         self._interrupt.ending = True
         if run is not None and run.status not in FINISHED_STATUSES and self._waits.parked:
+            self._follower.waits("; ".join(wait.reason for wait in self._waits.parked))
             return self._waits.parked
         self._answer(run)
         return []
@@ -239,6 +240,10 @@ class _Attempt:
         reply = OutboundMessage(address=claim.address, text=text)
         if run is not None and run.status is _SUCCESS:
             reply, status = self._success_reply(run), MessageStatus.ANSWERED
+        if not reply.choices:
+            url = None if run is None else self._runtime.settings.run_url(run.run_id)
+            choices = answers.next_steps(claim, url, succeeded=status is MessageStatus.ANSWERED)
+            reply = reply.model_copy(update={"choices": choices})
         answer = partial(
             self._runtime.database.inbox.answer,
             claim.message_id,

@@ -45,6 +45,7 @@ CAPABILITIES = Capabilities(
     markdown=True,
     edit=True,
     buttons=shapes.MAX_BUTTONS,
+    links=True,
     cards=True,
     forms=True,
     files=True,

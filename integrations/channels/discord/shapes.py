@@ -13,6 +13,7 @@ from integrations.messages import Card, Choice, Form, OutboundMessage
 MAX_TEXT, MAX_BUTTONS, MAX_INPUTS, MAX_FILE = 2000, 25, 5, 10 * 1024 * 1024
 PRESS, ASK, FORM = "b:", "f:", "m:"
 STYLES = {"primary": 1, "default": 2, "danger": 4}
+LINK = 5
 COLOURS = {"neutral": 0x5865F2, "waiting": 0xFEE75C, "running": 0x3498DB, "succeeded": 0x57F287, "failed": 0xED4245}
 EPHEMERAL = 64
 Json = dict[str, Any]
@@ -99,6 +100,8 @@ def _rows(message: OutboundMessage, seal: Seal) -> list[Json]:
 
 
 def _button(choice: Choice, seal: Seal) -> Json:
+    if choice.url:
+        return {"type": 2, "style": LINK, "label": _cut(choice.label, 80) or "·", "url": choice.url}
     return {
         "type": 2,
         "style": STYLES[choice.style],

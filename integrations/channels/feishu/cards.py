@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from integrations.channels.degrade import STATES, plain
-from integrations.messages import Card, Form, OutboundMessage, Question
+from integrations.messages import Card, Choice, Form, OutboundMessage, Question
 
 MAX_BYTES = 30_000
 ELEMENT = "answer"
@@ -88,13 +88,19 @@ def _buttons(message: OutboundMessage, seal: Seal) -> Json:
                     "tag": "button",
                     "text": {"tag": "plain_text", "content": choice.label},
                     "type": choice.style,
-                    "behaviors": [_callback(seal(choice.text), message.address.conversation)],
+                    "behaviors": [_behavior(choice, seal, message.address.conversation)],
                 }
             ],
         }
         for choice in message.choices
     ]
     return {"tag": "column_set", "flex_mode": "flow", "columns": columns}
+
+
+def _behavior(choice: Choice, seal: Seal, conversation: str) -> Json:
+    if choice.url:
+        return {"type": "open_url", "default_url": choice.url}
+    return _callback(seal(choice.text), conversation)
 
 
 def _callback(token: str, conversation: str) -> Json:

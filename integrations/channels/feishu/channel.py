@@ -39,6 +39,7 @@ class Feishu:
         markdown=True,
         edit=True,
         buttons=20,
+        links=True,
         cards=True,
         forms=True,
         files=True,

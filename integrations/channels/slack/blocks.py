@@ -151,6 +151,9 @@ def _markdown(said: str) -> list[Block]:
 
 
 def _button(index: int, choice: Choice, seal: Seal) -> Block:
+    if choice.url:
+        # Its press is told, too: without a value it says nothing.
+        return {"type": "button", "action_id": f"open{index}", "text": _plain(choice.label, 75), "url": choice.url}
     button: Block = {
         "type": "button",
         "action_id": f"choice{index}",

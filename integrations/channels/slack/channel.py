@@ -41,6 +41,7 @@ class Slack:
         markdown=True,
         edit=True,
         buttons=blocks.MAX_BUTTONS,
+        links=True,
         cards=True,
         forms=True,
         files=True,

@@ -9,7 +9,7 @@ from typing import Any
 
 from integrations.channels.degrade import STATES
 from integrations.channels.teams.inbound import BUTTON, FORM
-from integrations.messages import Card, Form, OutboundMessage, Question
+from integrations.messages import Card, Choice, Form, OutboundMessage, Question
 
 CARD = "application/vnd.microsoft.card.adaptive"
 STYLES = {"default": "default", "primary": "positive", "danger": "destructive"}
@@ -32,7 +32,7 @@ def activity(message: OutboundMessage, seal: Seal, seal_form: Callable[[Form], s
 def adaptive(message: OutboundMessage, seal: Seal, seal_form: Callable[[Form], str]) -> Json:
     """Return the card of a message."""
     body = _facts(message.card) if message.card else [_text(message.text)] if message.text.strip() else []
-    actions = [_execute(choice.label, {BUTTON: seal(choice.text)}, STYLES[choice.style]) for choice in message.choices]
+    actions = [_button(choice, seal) for choice in message.choices]
     if message.form is not None:
         body += [_text(message.form.title, weight="bolder"), *(_input(question) for question in message.form.questions)]
         actions.append(_execute(message.form.submit, {FORM: seal_form(message.form)}, "positive"))
@@ -46,6 +46,12 @@ def adaptive(message: OutboundMessage, seal: Seal, seal_form: Callable[[Form], s
         "actions": actions,
         "msteams": {"width": "Full"},
     }
+
+
+def _button(choice: Choice, seal: Seal) -> Json:
+    if choice.url:
+        return {"type": "Action.OpenUrl", "title": choice.label, "url": choice.url}
+    return _execute(choice.label, {BUTTON: seal(choice.text)}, STYLES[choice.style])
 
 
 def _facts(card: Card) -> list[Json]:

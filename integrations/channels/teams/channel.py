@@ -43,6 +43,7 @@ class Teams:
         markdown=True,
         edit=True,
         buttons=6,
+        links=True,
         cards=True,
         forms=True,
         threads=True,
