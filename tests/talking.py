@@ -1,5 +1,6 @@
 """Each network as one person in one thread of it sees it: what they say, see, press and fill in."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -50,6 +51,13 @@ class Talk:
         """Return what we said in this thread, in order."""
         raise NotImplementedError
 
+    def seen(self) -> list[str]:
+        """Return what we said in this thread with all that is shown of it: cards, their steps, buttons."""
+        return [json.dumps(one, ensure_ascii=False, default=str) for one in self.messages()]
+
+    def messages(self) -> Sequence[Any]:
+        raise NotImplementedError
+
     async def press(self, label: str) -> None:
         raise NotImplementedError
 
@@ -74,7 +82,10 @@ class SlackTalk(Talk):
         self.thread = self.thread or stamp
 
     def shown(self) -> list[str]:
-        return [_slack_text(one) for one in self.slack.posted("C1") if one.get("thread_ts") == self.thread]
+        return [_slack_text(one) for one in self.messages()]
+
+    def messages(self) -> Sequence[Any]:
+        return [one for one in self.slack.posted("C1") if one.get("thread_ts") == self.thread]
 
     async def press(self, label: str) -> None:
         await self.slack.press(self.slack.posted("C1")[-1]["ts"], label)
@@ -110,6 +121,9 @@ class TelegramTalk(Talk):
     def shown(self) -> list[str]:
         return self.telegram.texts(1)
 
+    def messages(self) -> Sequence[Any]:
+        return [one for one in self.telegram.messages.values() if one["chat_id"] == 1]
+
     async def cut(self) -> None:
         self.telegram.fail("getUpdates", CUT)
 
@@ -144,7 +158,10 @@ class FeishuTalk(Talk):
         self.root = self.root or message_id
 
     def shown(self) -> list[str]:
-        return [text_of(self.feishu.shown(sent)) for sent in self.feishu.sent if sent.place == self.root]
+        return [text_of(card) for card in self.messages()]
+
+    def messages(self) -> Sequence[Any]:
+        return [self.feishu.shown(sent) for sent in self.feishu.sent if sent.place == self.root]
 
     async def press(self, label: str) -> None:
         await self.feishu.press(self.feishu.sent[-1], label)
@@ -184,6 +201,9 @@ class DingTalkTalk(Talk):
         sent = [sent.text for sent in self.dingtalk.sent if sent.place == self.group]
         return [*sent, *(card.values.get("content", "") for card in self.dingtalk.cards.values())]
 
+    def messages(self) -> Sequence[Any]:
+        return [*self.dingtalk.sent, *(card.values for card in self.dingtalk.cards.values())]
+
     async def press(self, label: str) -> None:
         await self.dingtalk.press(list(self.dingtalk.cards.values())[-1], label)
 
@@ -206,6 +226,9 @@ class WeComTalk(Talk):
     def shown(self) -> list[str]:
         return self.wecom.texts("lin")
 
+    def messages(self) -> Sequence[Any]:
+        return self.wecom.shown.get("lin", [])
+
     async def press(self, label: str) -> None:
         card = self.wecom.cards("lin")[-1]
         index = [button["text"] for button in card["button_list"]].index(label)
@@ -227,7 +250,10 @@ class TeamsTalk(Talk):
         await self.teams.say(text, conversation=self.thread)
 
     def shown(self) -> list[str]:
-        return [sent.get("text", "") for sent in self.teams.posted if sent["conversation"] == self.thread]
+        return [sent.get("text", "") for sent in self.messages()]
+
+    def messages(self) -> Sequence[Any]:
+        return [sent for sent in self.teams.posted if sent["conversation"] == self.thread]
 
     async def press(self, label: str) -> None:
         await self.teams.press(self.teams.posted[-1], label)
@@ -262,8 +288,11 @@ class DiscordTalk(Talk):
     def shown(self) -> list[str]:
         return self.discord.contents("C1")
 
+    def messages(self) -> Sequence[Any]:
+        return [message for message in self.discord.messages.values() if message["channel_id"] == "C1"]
+
     async def press(self, label: str) -> None:
-        message = list(self.discord.messages.values())[-1]
+        message = [one for one in self.discord.messages.values() if one["components"]][-1]
         buttons = [button["label"] for row in message["components"] for button in row["components"]]
         await self.discord.press(self.callback, "u1", message, buttons.index(label))
 

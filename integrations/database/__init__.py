@@ -8,6 +8,7 @@ from integrations.database.catalogue import Commands, Proposals, Usage, Workers
 from integrations.database.conversation import Transcript
 from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
+from integrations.database.follow_ups import Followed, FollowUps
 from integrations.database.growing import GrowingAnswers
 from integrations.database.inbox import Inbox
 from integrations.database.installations import Installation, Installations
@@ -46,6 +47,7 @@ __all__ = [
     "Database",
     "Demand",
     "Entry",
+    "Followed",
     "Installation",
     "Keep",
     "Listener",
@@ -77,6 +79,7 @@ class Database:
         self.inbox = Inbox(self.engine)
         self.outbox = Outbox(self.engine)
         self.runs = RunQueue(self.engine)
+        self.follow_ups = FollowUps(self.engine)
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
         self.principals = Principals(self.engine, access)

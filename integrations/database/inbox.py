@@ -9,6 +9,7 @@ from integrations.database.approval_asking import LookUp, ask, use
 from integrations.database.approving import tell_requester
 from integrations.database.callbacks import tell
 from integrations.database.engine import Store, notify
+from integrations.database.follow_ups import follow
 from integrations.database.questions import close_question, put_question
 from integrations.database.receiving import store
 from integrations.database.records import ClaimedMessage, MessageView, NewRun, Pending, Received, RunClaim
@@ -119,11 +120,13 @@ class Inbox(Store):
 
         With `proposal`, the message is the yes to it, and closes it: raises `NotFound` where another was quicker.
         A message that has waited for an approval uses it up: raises `Forbidden` where it no longer holds.
-        Returns the claim, or None where another worker shall take the run. Raises `LeaseLost`.
+        Returns the claim, or None where another worker shall take the run. Raises `LeaseLost`, and `Followed` where the
+        run that is to be retried or repeated was so before.
         """
         message, run_id = claimed.message, run_id_for(claimed.message_id)
         with self._transaction() as connection:
             decide(connection, proposal)
+            follow(connection, run, run_id)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
             close_question(connection, message.address, principal_id)
             if message.approval is None:

@@ -42,8 +42,8 @@ class ClaimedMessage:
 class NewRun:
     """A run to be made for a message; `run_config` and `tags` are Dagster's.
 
-    With `retry_of`, the id of a failed run, it takes that one's config and goes on where it failed. `asked` is the
-    typed command that it is the run of, if it is.
+    With `retry_of`, the id of a failed run, it takes that one's config and goes on where it failed; with `again_of` it
+    does once more what that run did. `asked` is the typed command that it is the run of, if it is.
     """
 
     location: str
@@ -51,6 +51,7 @@ class NewRun:
     run_config: dict[str, object]
     tags: dict[str, str]
     retry_of: str | None = None
+    again_of: str | None = None
     asked: "AskedCommand | None" = None
 
 

@@ -109,6 +109,9 @@ run_queue = sa.Table(
     sa.Column("cancel_requested_at", Instant),
     sa.Column("parked", JSONB),
     sa.Column("version", sa.Text),
+    # The run that goes on where this one failed, and the one that does it all again (`follow_ups.py`).
+    sa.Column("retried_by", sa.Text),
+    sa.Column("repeated_by", sa.Text),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
     sa.Column("finished_at", Instant),
     sa.CheckConstraint("state in ('queued','running','parked','finished')", name="state"),

@@ -82,7 +82,8 @@ class RunCard:
 
     def on(self, opening: OutboundMessage) -> OutboundMessage:
         """Return a message that shows it."""
-        cancel = Choice(label=self._say("Cancel", "取消"), text=f"/cancel {self.run_id}", style="danger", optional=True)
+        label, word = self._say("Cancel", "取消"), self._say("cancel", "取消")
+        cancel = Choice(label=label, text=f"/{word} {self.run_id}", style="danger", optional=True)
         seen: dict[str, object] = {"text": self.text()} if self.brief else {"card": self.card(utc_now())}
         return opening.model_copy(update={**seen, "choices": (cancel,), "run_id": self.run_id})
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from integrations.approvals import words
 from integrations.approvals.policy import Policy
 from integrations.approvals.values import Approval, NewApproval
-from integrations.database import NewRun
+from integrations.database import AskedCommand, NewRun
 from orchestration.commands.binding import bind_values
 from orchestration.commands.help import command_line
 from orchestration.commands.spec import CommandSpec
@@ -45,7 +45,8 @@ def approved_run(turn: Turn, found: Approval | None, spec: CommandSpec | None) -
     tags = {**turn.tags(spec.name), **_tags(found)}
     if retried := found.args.get(RETRY):
         return NewRun(spec.location, spec.job, {}, tags, retry_of=str(retried))
-    return NewRun(spec.location, spec.job, spec.run_config_for(found.args), tags)
+    asked = AskedCommand(spec.name, found.args, turn.asker.language, spec.progress)
+    return NewRun(spec.location, spec.job, spec.run_config_for(found.args), tags, asked=asked)
 
 
 def _as_approved(turn: Turn, found: Approval, spec: CommandSpec, args: dict[str, object]) -> bool:

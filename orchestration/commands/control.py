@@ -13,7 +13,7 @@ from orchestration.commands import help as helping
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
-from orchestration.commands.retries import ASSISTANT, last_failed, retryable
+from orchestration.commands.retries import ASSISTANT, last_command, last_failed, retryable
 from orchestration.commands.vocabulary import yes_or_no
 
 LEAST_PREFIX = 4
@@ -154,6 +154,18 @@ class Controls:
         """Return the run to retry, by its id or the last that failed, or what to say where there is none."""
         found = self._find(word, asker) if word else last_failed(self._database, asker)
         return found if isinstance(found, str) else retryable(self._database, found, asker)
+
+    def repeatable(self, word: str, asker: Asker) -> QueuedRun | str:
+        """Return the run to do again, by its id or the asker's last command, or what to say where there is none."""
+        return self._find(word, asker) if word else last_command(self._database, asker)
+
+    def followed(self, run_id: str, asker: Asker) -> str:
+        """Tell that a run was retried, or run again, before."""
+        link = f"[{run_id[:8]}]({self._settings.run_url(run_id)})"
+        return asker.say(
+            f"That was done already: {link}. `/show {run_id[:8]}` tells what became of it.",
+            f"已经执行过了：{link}。发送 `/查看 {run_id[:8]}` 了解结果。",
+        )
 
     def whoami(self, asker: Asker) -> str:
         """Tell the asker how they are known here."""

@@ -6,9 +6,10 @@ leaves the message to the next worker and a crash after it changes nothing.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from integrations.access import Refused, may
-from integrations.database import ClaimedMessage, Database, NewRun, Pending, Proposal, RunClaim
+from integrations.database import AskedCommand, ClaimedMessage, Database, Followed, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
@@ -25,7 +26,7 @@ from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
-from orchestration.commands.vocabulary import OVERTAKING
+from orchestration.commands.vocabulary import OVERTAKING, STARTING
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,9 @@ class Dispatcher:
     def _control(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> RunClaim | None:
         if parsed.errors or spec is None:
             self._explain(turn, spec, parsed)
-        elif spec.name == "retry":
-            return self._retry(turn, str(next(iter(parsed.args.values()), "")))
+        elif spec.name in STARTING:
+            follow = self._retry if spec.name == "retry" else self._again
+            return follow(turn, str(next(iter(parsed.args.values()), "")))
         else:
             self._settle(turn, self._controls.answer(spec.name, parsed.args, turn.asker))
         return None
@@ -182,11 +184,19 @@ class Dispatcher:
             return None
 
     def _start_command(
-        self, turn: Turn, spec: CommandSpec, args: dict[str, object], proposal: str | None = None
+        self,
+        turn: Turn,
+        spec: CommandSpec,
+        args: dict[str, object],
+        *,
+        proposal: str | None = None,
+        again_of: str | None = None,
     ) -> RunClaim | None:
         if self._held(turn, spec, args, proposal):
             return None
-        run = NewRun(spec.location, spec.job, spec.run_config_for(args), turn.tags(spec.name))
+        asked = AskedCommand(spec.name, args, turn.asker.language, spec.progress)
+        tags, config = turn.tags(spec.name), spec.run_config_for(args)
+        run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked)
         return self._start(turn, run, proposal)
 
     def _held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
@@ -204,6 +214,8 @@ class Dispatcher:
             turn.speak(found.language)
         run = consent.approved_run(turn, found, spec)
         if spec is not None and run is not None and may(turn.principal, spec, self._access):
+            if run.retry_of is not None:
+                run = replace(run, asked=self._database.follow_ups.asked(run.retry_of))
             return self._start(turn, run)
         say = turn.asker.say
         why = say("what was approved can't be run any more", "已批准的内容无法再运行")
@@ -227,7 +239,25 @@ class Dispatcher:
             return None
         if spec is not None and (self._refused(turn, spec) or self._held(turn, spec, {consent.RETRY: found.run_id})):
             return None
-        return self._start(turn, NewRun(found.location, found.job, {}, turn.tags(found.job), retry_of=found.run_id))
+        asked, tags = self._database.follow_ups.asked(found.run_id), turn.tags(found.job)
+        return self._start(turn, NewRun(found.location, found.job, {}, tags, retry_of=found.run_id, asked=asked))
+
+    def _again(self, turn: Turn, word: str) -> RunClaim | None:
+        """Ask once more for the command of a run, with its arguments, as if it were typed now."""
+        found = self._controls.repeatable(word, turn.asker)
+        asked = None if isinstance(found, str) else self._database.follow_ups.asked(found.run_id)
+        if isinstance(found, str) or asked is None:
+            none = turn.asker.say("That run was no command; just say it again.", "该运行不是命令，请直接再说一遍。")
+            self._settle(turn, found if isinstance(found, str) else none, failed=turn.message.command is not None)
+            return None
+        spec = self._catalogue(afresh=True).find(asked.command)
+        if spec is not None and self._refused(turn, spec):
+            return None
+        problems = bind_values(spec, asked.args, turn.asker.language)[1] if spec else [_GONE]
+        if spec is None or problems:
+            self._settle(turn, explain("", problems, spec, turn.asker.language), failed=True)
+            return None
+        return self._start_command(turn, spec, asked.args, again_of=found.run_id)
 
     def _refused(self, turn: Turn, spec: CommandSpec, proposal: str | None = None) -> bool:
         """Whether the asker may not run the command; then they are told."""
@@ -242,14 +272,18 @@ class Dispatcher:
             "run requested",
             extra={"message_id": turn.claimed.message_id, "location": run.location, "job": run.job},
         )
-        return self._database.inbox.start(
-            turn.claimed,
-            run,
-            principal_id=turn.principal.id,
-            worker=worker,
-            lease_s=self._lease_s,
-            proposal=proposal,
-        )
+        try:
+            return self._database.inbox.start(
+                turn.claimed,
+                run,
+                principal_id=turn.principal.id,
+                worker=worker,
+                lease_s=self._lease_s,
+                proposal=proposal,
+            )
+        except Followed as earlier:
+            self._settle(turn, self._controls.followed(earlier.run_id, turn.asker), failed=not turn.is_said)
+            return None
 
     def _settle(
         self,

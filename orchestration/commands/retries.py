@@ -1,4 +1,4 @@
-"""`/retry`: which run is meant, and whether it may be retried. The retry itself is `warm/retrying.py`."""
+"""`/retry` and `/again`: which run is meant, and whether that may be. The retry itself is `warm/retrying.py`."""
 
 from integrations.database import Database, QueuedRun
 from integrations.messages import MessageStatus
@@ -16,6 +16,13 @@ def last_failed(database: Database, asker: Asker) -> QueuedRun | str:
         if run.job != ASSISTANT and _outcome(database, run) is MessageStatus.FAILED:
             return run
     return asker.say("None of your last runs has failed.", "你最近的运行都没有失败。")
+
+
+def last_command(database: Database, asker: Asker) -> QueuedRun | str:
+    """Return the asker's last run of a command, or what to say where there is none."""
+    mine = database.runs.latest(tenant=asker.principal.tenant, principal_id=asker.principal.id, limit=LOOKED_AT)
+    found = next((run for run in mine if run.job != ASSISTANT), None)
+    return found or asker.say("You have run no command yet. `/help` lists them.", "你还没有运行过命令。")
 
 
 def retryable(database: Database, run: QueuedRun, asker: Asker) -> QueuedRun | str:

@@ -38,6 +38,7 @@ CONTROLS = (
     _control("show", ("查看",), "What became of a run", "查看一次运行", "run"),
     _control("why", ("为什么", "耗时"), "Where the time went", "时间花在哪里", "run"),
     _control("retry", ("重试",), "Go on with a failed run where it failed", "从失败处重试", "run"),
+    _control("again", ("rerun", "再次", "再来一次"), "Run once more what a run did", "再次运行", "run"),
     _control("approve", ("批准", "同意"), "Approve what waits for you", "批准待审批的请求", "approval"),
     _control("deny", ("reject", "拒绝", "驳回"), "Deny what waits for you", "拒绝待审批的请求", "approval"),
     _control("approvals", ("审批", "待审批"), "What waits for approval", "等待审批的请求", "approval"),
@@ -51,10 +52,11 @@ CONTROLS = (
         "confirm",
     ),
 )
+STARTING = frozenset({"retry", "again"})
 OVERTAKING = frozenset(
-    word for control in CONTROLS if control.name != "retry" for word in (control.name, *control.aliases)
+    word for control in CONTROLS if control.name not in STARTING for word in (control.name, *control.aliases)
 )
-"""The control commands that are answered whatever else goes on; a retry makes a run, which has its turn."""
+"""The control commands that are answered whatever else goes on; those that make a run have their turn."""
 
 YES = frozenset(
     {"yes", "y", "ok", "okay", "sure", "yep", "yeah"}

@@ -62,13 +62,17 @@ def next_steps(claim: RunClaim, url: str | None, *, succeeded: bool) -> tuple[Ch
     if asked is None or (succeeded and asked["progress"] == "none"):
         return ()
     chinese = asked["language"] == "zh"
-    again = Choice(label="再次运行" if chinese else "Run again", text=f"/again {claim.run_id}", optional=True)
+    again = Choice(
+        label="再次运行" if chinese else "Run again",
+        text=f"/{'再次' if chinese else 'again'} {claim.run_id}",
+        optional=True,
+    )
     if succeeded:
         return (Choice(label="在 Dagster 中打开" if chinese else "Open in Dagster", url=url), again)
     if url is None:
         return (again,)
     label = "从失败处重试" if chinese else "Retry from failure"
-    return (Choice(label=label, text=f"/retry {claim.run_id}", style="primary"), again)
+    return (Choice(label=label, text=f"/{'重试' if chinese else 'retry'} {claim.run_id}", style="primary"), again)
 
 
 def failure(title: str, failures: Sequence[DagsterEvent], url: str) -> str:

@@ -251,12 +251,15 @@ def _check(body: Json) -> None:
     """Refuse what the real one refuses."""
     rows, content = body.get("components", []), str(body.get("content", ""))
     buttons = [button for row in rows for button in row["components"]]
-    names = [button["custom_id"] for button in buttons]
+    # A button of style 5 leads to an address and has no id.
+    names = [button["url" if button["style"] == 5 else "custom_id"] for button in buttons]
     if len(content) > 2000 or not (content.strip() or body.get("embeds") or rows):
         raise Ended(_refusal(400, 50006 if not content else 50035, "Invalid Form Body: content"))
     if len(rows) > 5 or any(not 1 <= len(row["components"]) <= 5 for row in rows) or len(set(names)) != len(names):
         raise Ended(_refusal(400, 50035, "Invalid Form Body: components"))
-    if any(not 1 <= len(button["custom_id"]) <= 100 or not 1 <= len(button["label"]) <= 80 for button in buttons):
+    if any(not 1 <= len(name) <= 512 for name in names) or any(not 1 <= len(one["label"]) <= 80 for one in buttons):
+        raise Ended(_refusal(400, 50035, "Invalid Form Body: components"))
+    if any(len(button.get("custom_id", "")) > 100 for button in buttons):
         raise Ended(_refusal(400, 50035, "Invalid Form Body: components"))
 
 

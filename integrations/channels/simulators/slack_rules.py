@@ -40,7 +40,9 @@ def _is_valid(block: Json) -> bool:
     kind, elements = block["type"], block.get("elements", [])
     if kind == "actions":
         names = [one["action_id"] for one in elements]
-        fine = all(len(one["text"]["text"]) <= 75 and 0 < len(one["value"]) <= 2000 for one in elements)
+        fine = all(
+            len(one["text"]["text"]) <= 75 and 0 < len(one.get("value") or one["url"]) <= 2000 for one in elements
+        )
         return 0 < len(elements) <= 25 and len(set(names)) == len(names) and fine
     if kind == "header":
         return 0 < len(block["text"]["text"]) <= 150
