@@ -37,6 +37,7 @@ from integrations.database.records import (
     WorkerState,
 )
 from integrations.database.retention import Keep, Retention
+from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
 from integrations.files import FileStore
 from integrations.settings_access import Access
@@ -79,6 +80,7 @@ class Database:
         self.inbox = Inbox(self.engine)
         self.outbox = Outbox(self.engine)
         self.runs = RunQueue(self.engine)
+        self.run_logs = RunLogs(self.engine)
         self.follow_ups = FollowUps(self.engine)
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)

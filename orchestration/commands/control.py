@@ -14,6 +14,7 @@ from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
 from orchestration.commands.retries import ASSISTANT, last_command, last_failed, retryable
+from orchestration.commands.run_logs import logs
 from orchestration.commands.vocabulary import yes_or_no
 
 LEAST_PREFIX = 4
@@ -60,6 +61,7 @@ class Controls:
             "approve": self.approve,
             "deny": self.deny,
             "approvals": self.approvals,
+            "logs": self.logs,
         }
         if name in about:
             return about[name](word, asker)
@@ -142,6 +144,11 @@ class Controls:
         """Tell where the time of a run went."""
         found = self._meant(word, asker)
         return found if isinstance(found, str) else telling.why(self._database, self._settings, found, asker)
+
+    def logs(self, word: str, asker: Asker) -> str:
+        """Show the last lines that a run printed and logged, the asker's last one without its id."""
+        found = self._meant(word, asker)
+        return found if isinstance(found, str) else logs(self._database, self._settings, found, asker)
 
     def _meant(self, word: str, asker: Asker) -> QueuedRun | str:
         if word:

@@ -37,6 +37,7 @@ CONTROLS = (
     ),
     _control("show", ("查看",), "What became of a run", "查看一次运行", "run"),
     _control("why", ("为什么", "耗时"), "Where the time went", "时间花在哪里", "run"),
+    _control("logs", ("log", "日志"), "What a run printed and logged", "一次运行的输出和日志", "run"),
     _control("retry", ("重试",), "Go on with a failed run where it failed", "从失败处重试", "run"),
     _control("again", ("rerun", "再次", "再来一次"), "Run once more what a run did", "再次运行", "run"),
     _control("approve", ("批准", "同意"), "Approve what waits for you", "批准待审批的请求", "approval"),
