@@ -9,7 +9,8 @@ import difflib
 import importlib
 import pkgutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from integrations.messages import Address, Principal
 from integrations.settings import Settings
 from serving.client import Models
 
-__all__ = ["Action", "Arguments", "Means", "Occasion", "Outcome", "Prepared", "find", "names", "prepare"]
+__all__ = ["Action", "Arguments", "Means", "Occasion", "Outcome", "Prepared", "find", "names", "prepare", "rehearsed"]
 
 Effect = Literal["read", "write", "destructive"]
 ATTEMPTS = 3
@@ -127,6 +128,8 @@ class Prepared:
 
     def carry_out(self, means: Means, occasion: Occasion) -> Outcome:
         """Do it; what surely did not happen is tried again, with growing pauses."""
+        if _rehearsals:
+            return _rehearsals[-1](self, occasion)
         for attempt in range(ATTEMPTS):
             try:
                 return self.action.carry_out(self.args, means, occasion)
@@ -138,6 +141,19 @@ class Prepared:
                     raise  # that long a pause is the caller's to take
                 occasion.sleep(max(pause, error.after))
         raise AssertionError
+
+
+@contextmanager
+def rehearsed(instead: Callable[[Prepared, Occasion], Outcome]) -> Generator[None]:
+    """Carry out no action of this process in this block, but call `instead`: for tests and replays."""
+    _rehearsals.append(instead)
+    try:
+        yield
+    finally:
+        _rehearsals.remove(instead)
+
+
+_rehearsals: list[Callable[[Prepared, Occasion], Outcome]] = []
 
 
 def prepare(name: str, arguments: Mapping[str, object], settings: Settings) -> Prepared:
