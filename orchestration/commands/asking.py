@@ -7,8 +7,8 @@ from integrations.channels.capabilities import Capabilities
 from integrations.database import Pending
 from integrations.messages import Choice, Form, OutboundMessage, Question
 from orchestration.commands.asker import Asker
-from orchestration.commands.binding import Problem
 from orchestration.commands.language import Language, pick
+from orchestration.commands.problems import Problem
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.values import without_null
 from orchestration.commands.wording import expected

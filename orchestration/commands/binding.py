@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-from pydantic import Field
+from typing import NamedTuple
 
 from orchestration.commands.catalogue import nearest
+from orchestration.commands.formats import SPACED
 from orchestration.commands.language import Language, pick
-from orchestration.commands.spec import Argument, CommandSpec, Frozen
+from orchestration.commands.moments import Moment
+from orchestration.commands.problems import Problem, nearest_option
+from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.tokens import Word
 from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, read
 from orchestration.commands.vocabulary import same_name
@@ -17,45 +19,42 @@ from orchestration.commands.wording import expected
 _KEY = re.compile(r"(?P<dashes>--|－－|—)?(?P<key>[^\W\d][\w.-]{0,63})(?P<sign>[=＝：])")
 _OPTION = re.compile(r"(?:--|－－|—)(?P<key>[^\W\d][\w.-]{0,63})")
 MAX_PROBLEMS = 5
+MOST_WORDS = 5  # of a value that may have several, such as a day
 
 
-class Problem(Frozen):
-    """What is wrong with one word, `text[start:end]`, and what was expected there."""
+class Bound(NamedTuple):
+    """What the words of a line give to a command; `secrets` are the places of secret values in it."""
 
-    message: str
-    word: str = ""
-    start: int = 0
-    end: int = 0
-    argument: str | None = None
-    expected: str | None = None
-    suggestion: str | None = None
-    missing: bool = Field(default=False, exclude=True)
-    """Whether nothing at all was said about the argument."""
+    args: dict[str, object]
+    problems: list[Problem]
+    secrets: list[tuple[int, int]]
 
 
 def bind(
-    spec: CommandSpec, text: str, words: Sequence[Word], language: Language
-) -> tuple[dict[str, object], list[Problem]]:
+    spec: CommandSpec, text: str, words: Sequence[Word], language: Language, moment: Moment | None = None
+) -> Bound:
     """Return the arguments that the words of `text` give to the command, and every problem with them."""
-    binder = _Binder(spec, text, language)
+    binder = _Binder(spec, text, language, moment or Moment())
     binder.take(words)
-    return binder.args, binder.problems[:MAX_PROBLEMS]
+    return Bound(binder.args, binder.problems[:MAX_PROBLEMS], binder.secrets)
 
 
 def bind_values(
-    spec: CommandSpec, values: Mapping[str, object], language: Language
+    spec: CommandSpec, values: Mapping[str, object], language: Language, moment: Moment | None = None
 ) -> tuple[dict[str, object], list[Problem]]:
     """Check structured arguments (`POST /v1/runs`, a form, a proposal) the same way."""
-    binder = _Binder(spec, "", language)
+    moment = moment or Moment()
+    binder = _Binder(spec, "", language, moment)
     for name, value in values.items():
         argument = binder.known(name)
         if argument is None:
             binder.unknown_key(name, 0, 0)
             continue
         try:
-            binder.args[argument.name] = coerce(value, argument.json_schema)
+            binder.args[argument.name] = coerce(value, argument.json_schema, moment)
         except Unreadable:
             binder.unfit(argument, str(value), 0, 0)
+    binder.take_files()
     binder.report_missing()
     return binder.args, binder.problems[:MAX_PROBLEMS]
 
@@ -63,12 +62,14 @@ def bind_values(
 class _Binder:
     """One line on its way into arguments. Keys first, wherever they stand; then bare words, in order."""
 
-    def __init__(self, spec: CommandSpec, text: str, language: Language) -> None:
+    def __init__(self, spec: CommandSpec, text: str, language: Language, moment: Moment) -> None:
         self.args: dict[str, object] = {}
         self.problems: list[Problem] = []
+        self.secrets: list[tuple[int, int]] = []
         self._spec = spec
         self._text = text
         self._language: Language = language
+        self._moment = moment
         self._keys = {same_name(name): argument for name, argument in spec.by_name.items()}
         self._given: dict[str, list[tuple[Word, list[Piece]]]] = {}
 
@@ -78,7 +79,15 @@ class _Binder:
         for name, values in self._given.items():
             self._assign(self._spec.by_name[name], values)
         self._take_bare(bare)
+        self.take_files()
         self.report_missing()
+
+    def take_files(self) -> None:
+        """Give the files that came with the message to the arguments that want one, in order."""
+        left = [file.id for file in self._moment.files if file.id not in self.args.values()]
+        for argument in self._spec.arguments:
+            if left and argument.form == "file" and argument.name not in self.args:
+                self.args[argument.name] = left.pop(0)
 
     def known(self, key: str) -> Argument | None:
         """Return the argument of this name, however its case and dashes were typed."""
@@ -101,7 +110,7 @@ class _Binder:
             return
         form = expected(argument.json_schema, self._language)
         shown = "•••" if argument.secret else value[:64]
-        near = None if argument.secret else _nearest_option(argument, value)
+        near = None if argument.secret else nearest_option(argument, value)
         hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
         english = f"{argument.name}: expected {form}, not {shown!r}.{hint}"
         chinese = f"{argument.name}：应为{form}，而不是“{shown}”。{hint}"
@@ -172,6 +181,8 @@ class _Binder:
         while argument.kind == "array" and _goes_on(value) and at + used < len(words):
             value.extend(words[at + used].pieces)
             used += 1
+        if argument.form in SPACED and (length := self._spaced(argument, words[at:], match.end())) > 1:
+            value, used = [(self._text[word.start + match.end() : words[at + length - 1].end], False)], length
         value = [piece for piece in value if any(piece)]
         behind = replace(word, start=word.start + match.end(), end=words[at + used - 1].end, pieces=tuple(value))
         self._given.setdefault(argument.name, []).append((behind, value))
@@ -190,7 +201,7 @@ class _Binder:
             self.unknown_key(key, word.start, word.end)
             return 1
         following = words[at + 1] if at + 1 < len(words) else None
-        if argument.kind == "boolean" and not (following and _readable(following, argument)):
+        if argument.kind == "boolean" and not (following and readable(following.pieces, argument, self._moment)):
             self._given.setdefault(argument.name, []).append((word, [("true", False)]))
             return 1
         if following is None:
@@ -207,6 +218,10 @@ class _Binder:
                 self._assign(argument, [(words[0], self._rest_of(words))])
                 return
             count = len(words) if argument.kind == "array" and not any(other.required for other in free) else 1
+            if argument.form in SPACED and (count := self._spaced(argument, words)) > 1:
+                self._assign(argument, [(words[0], [(self._raw(words[0], words[count - 1]), False)])])
+                words = words[count:]
+                continue
             self._assign(argument, [(word, list(word.pieces)) for word in words[:count]])
             words = words[count:]
         if words:
@@ -215,6 +230,17 @@ class _Binder:
             english = f"I don't know what {shown!r} belongs to. Write key=value; {self._shown} takes: {self._usage}."
             chinese = f"不知道“{shown}”属于哪个参数。请写成 key=value；{self._shown} 的参数：{self._usage}。"
             self._report(english, chinese, word=shown, start=word.start, end=word.end)
+
+    def _spaced(self, argument: Argument, words: Sequence[Word], behind: int = 0) -> int:
+        """Return how many of these words are one value, such as `tomorrow 9am`: as many as can be read together."""
+        most = next((at for at, word in enumerate(words) if at and self._stands_alone(word)), len(words))
+        for count in range(min(most, MOST_WORDS), 1, -1):
+            if readable([(self._text[words[0].start + behind : words[count - 1].end], False)], argument, self._moment):
+                return count
+        return 1
+
+    def _stands_alone(self, word: Word) -> bool:
+        return word.quoted or bool(_OPTION.match(word.text) or _KEY.match(word.text))
 
     @property
     def _usage(self) -> str:
@@ -239,6 +265,8 @@ class _Binder:
 
     def _assign(self, argument: Argument, values: Sequence[tuple[Word, list[Piece]]]) -> None:
         word, pieces = values[0]
+        if argument.secret:
+            self.secrets += [(given.start, given.end) for given, _ in values]
         if len(values) > 1 and argument.kind != "array":
             again = values[1][0]
             english = f"{argument.name} is given twice; keep one."
@@ -249,7 +277,7 @@ class _Binder:
         if len(values) > 1:
             pieces = [piece for _, more in values for piece in ((SEPARATORS[0], False), *more)][1:]
         try:
-            self.args[argument.name] = read(pieces, argument.json_schema)
+            self.args[argument.name] = read(pieces, argument.json_schema, self._moment)
         except Unreadable:
             self.unfit(argument, "".join(text for text, _ in pieces), word.start, values[-1][0].end)
 
@@ -263,14 +291,10 @@ def _goes_on(value: Sequence[Piece]) -> bool:
     return not quoted and text.endswith(tuple(SEPARATORS))
 
 
-def _readable(word: Word, argument: Argument) -> bool:
+def readable(pieces: Sequence[Piece], argument: Argument, moment: Moment) -> bool:
+    """Whether the argument can have this value."""
     try:
-        read(word.pieces, argument.json_schema)
+        read(pieces, argument.json_schema, moment)
     except Unreadable:
         return False
     return True
-
-
-def _nearest_option(argument: Argument, value: str) -> str | None:
-    options = argument.options
-    return nearest(value.casefold(), options) if options else None

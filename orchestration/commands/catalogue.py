@@ -202,6 +202,10 @@ def _schemas(slot: Slot) -> dict[str, Schema]:
             return schemas_of_class(slot.config_class)
         except PydanticInvalidForJsonSchema as error:
             log.info("a config class has no JSON Schema", extra={"reason": str(error)})
+        except Inexpressible:
+            raise
+        except Exception as error:  # a function of the author's computes the choices
+            raise Inexpressible(f"its choices can't be computed: {type(error).__name__}: {error}") from error
     found: dict[str, Schema] = {}
     for name, field in _fields(slot).items():
         try:

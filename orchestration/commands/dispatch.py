@@ -15,12 +15,14 @@ from integrations.messages import InboundMessage, MessageStatus, OutboundMessage
 from integrations.settings import Settings
 from orchestration.commands import consent
 from orchestration.commands.asking import ask, wanting
-from orchestration.commands.binding import Problem, bind_values
+from orchestration.commands.binding import bind_values
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.control import Controls, Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
+from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse, parse_structured
+from orchestration.commands.problems import Problem
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.retries import ASSISTANT
@@ -73,7 +75,7 @@ class Dispatcher:
         turn = Turn(claimed, principal, worker or self._worker)
         if message.approval is not None:
             return self._approved(turn, message.approval)
-        return self._dispatch(turn, self._parse(message))
+        return self._dispatch(turn, self._parse(turn))
 
     def _dispatch(self, turn: Turn, parsed: Parsed) -> RunClaim | None:
         if parsed.kind == "free":
@@ -103,11 +105,12 @@ class Dispatcher:
         text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
         self._settle(turn, text, failed=turn.message.command is not None)
 
-    def _parse(self, message: InboundMessage) -> Parsed:
-        parsed = _parse(message, self._catalogue())
+    def _parse(self, turn: Turn) -> Parsed:
+        message, moment = turn.message, turn.moment()
+        parsed = _parse(message, self._catalogue(), moment)
         if parsed.kind == "command" and parsed.errors:
             # The command may be newer than the catalogue that is at hand.
-            parsed = _parse(message, self._catalogue(afresh=True))
+            parsed = _parse(message, self._catalogue(afresh=True), moment)
         return parsed
 
     def _free(self, turn: Turn) -> RunClaim | None:
@@ -150,7 +153,8 @@ class Dispatcher:
             self._settle(turn, _GONE.message, failed=True)
             return None
         said = {pending.argument: turn.message.text} if turn.message.text.strip() else {}
-        parsed = parse_structured(spec.name, {**pending.args, **said}, self._catalogue(), turn.asker.language)
+        values = {**pending.args, **said}
+        parsed = parse_structured(spec.name, values, self._catalogue(), turn.asker.language, turn.moment())
         if self._refused(turn, spec):
             return None
         if not parsed.errors:
@@ -317,10 +321,10 @@ class Dispatcher:
         self._database.inbox.settle(claimed, [reply], principal_id="", status=MessageStatus.FAILED)
 
 
-def _parse(message: InboundMessage, catalogue: Catalogue) -> Parsed:
+def _parse(message: InboundMessage, catalogue: Catalogue, moment: Moment) -> Parsed:
     if message.command:
-        return parse_structured(message.command, message.args, catalogue, language_of(message.text))
-    return parse(message.text, catalogue)
+        return parse_structured(message.command, message.args, catalogue, language_of(message.text), moment)
+    return parse(message.text, catalogue, moment)
 
 
 _GONE = Problem(message="⚠️ This command no longer exists. / 该命令已不存在。")

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import cast
 
-from orchestration.commands.binding import Problem
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.language import Language, language_of, pick
+from orchestration.commands.problems import Problem
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.values import without_null
 from orchestration.commands.vocabulary import CONTROLS

@@ -11,9 +11,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from orchestration.commands.binding import Problem, bind, bind_values
+from orchestration.commands.binding import bind, bind_values
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.language import Language, language_of, pick
+from orchestration.commands.moments import Moment
+from orchestration.commands.problems import Problem
 from orchestration.commands.spec import CommandSpec, Frozen
 from orchestration.commands.tokens import Tokens
 from orchestration.commands.vocabulary import command_word_of
@@ -29,10 +31,12 @@ class Parsed(Frozen):
     args: dict[str, object] = Field(default_factory=dict[str, object])
     errors: tuple[Problem, ...] = ()
     language: Language = Field(default="en", exclude=True)
+    secrets: tuple[tuple[int, int], ...] = Field(default=(), exclude=True)
+    """Where secret values stand in the text."""
 
 
-def parse(text: str, catalogue: Catalogue) -> Parsed:
-    """Return what `text` asks for; values are checked as Dagster will check them."""
+def parse(text: str, catalogue: Catalogue, moment: Moment | None = None) -> Parsed:
+    """Return what `text`, said at this moment, asks for; values are checked as Dagster will check them."""
     language = language_of(text)
     head = command_word_of(text)
     if head is None:
@@ -41,18 +45,29 @@ def parse(text: str, catalogue: Catalogue) -> Parsed:
     spec = catalogue.find(word)
     if spec is None:
         return unknown(word, catalogue, language, start=start, end=end)
-    args, problems = bind(spec, text, Tokens(text).words(end), language)
-    return Parsed(kind=kind_of(spec), command=spec.name, args=args, errors=tuple(problems), language=language)
+    args, problems, secrets = bind(spec, text, Tokens(text).words(end), language, moment)
+    return Parsed(
+        kind=kind_of(spec),
+        command=spec.name,
+        args=args,
+        errors=tuple(problems),
+        language=language,
+        secrets=tuple(secrets),
+    )
 
 
 def parse_structured(
-    command: str, args: Mapping[str, object], catalogue: Catalogue, language: Language = "en"
+    command: str,
+    args: Mapping[str, object],
+    catalogue: Catalogue,
+    language: Language = "en",
+    moment: Moment | None = None,
 ) -> Parsed:
     """Return what a structured command (a card, a form, `POST /v1/runs`) asks for, checked like a typed one."""
     spec = catalogue.find(command)
     if spec is None:
         return unknown(command, catalogue, language)
-    checked, problems = bind_values(spec, args, language)
+    checked, problems = bind_values(spec, args, language, moment)
     return Parsed(kind=kind_of(spec), command=spec.name, args=checked, errors=tuple(problems), language=language)
 
 

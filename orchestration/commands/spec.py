@@ -41,7 +41,12 @@ class Argument(Frozen):
     def is_text(self) -> bool:
         """Whether any text will do, so that it may take the rest of a line."""
         schema = without_null(self.json_schema)
-        return schema.get("type") == "string" and "enum" not in schema and "const" not in schema
+        return schema.get("type") == "string" and not schema.keys() & {"enum", "const", "format"}
+
+    @property
+    def form(self) -> str:
+        """The `format` of a text that must have one: `date`, `duration`, `file`, …; else empty."""
+        return str(without_null(self.json_schema).get("format", ""))
 
     @property
     def options(self) -> list[str]:

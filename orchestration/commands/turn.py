@@ -7,6 +7,7 @@ from integrations.database import ClaimedMessage
 from integrations.messages import Principal
 from orchestration.commands.asker import Asker
 from orchestration.commands.language import language_of
+from orchestration.commands.moments import Moment
 
 
 class Turn:
@@ -30,6 +31,16 @@ class Turn:
     def speak(self, language: str) -> None:
         """Go on in the language of the question that is answered."""
         self.asker = replace(self.asker, language="zh" if language == "zh" else "en")
+
+    def moment(self) -> Moment:
+        """Return what `tomorrow`, `me` and a file's name mean in this message."""
+        message, channel = self.message, self.message.address.channel
+        return Moment(
+            message.received_at,
+            account=f"{channel}:{message.account}",
+            channel=channel,
+            files=message.attachments,
+        )
 
     def tags(self, command: str) -> dict[str, str]:
         """Return the run's tags; none of them comes from the text of a message."""

@@ -13,6 +13,9 @@ from typing import Any, TypeAlias, cast
 
 from jsonschema import Draft202012Validator
 
+from orchestration.commands.formats import is_known, read_format
+from orchestration.commands.moments import Moment
+
 Schema: TypeAlias = dict[str, object]
 Piece: TypeAlias = tuple[str, bool]
 """Some characters of a word, and whether they stood in quotes."""
@@ -33,7 +36,7 @@ class Unreadable(Exception):
     """This is not what the schema expects."""
 
 
-def read(pieces: Sequence[Piece], schema: Schema) -> object:
+def read(pieces: Sequence[Piece], schema: Schema, moment: Moment | None = None) -> object:
     """Turn typed text into a value of the schema. Raises `Unreadable`; never anything else."""
     text = "".join(part for part, _ in pieces)
     if _UNSTORABLE.search(text):
@@ -41,7 +44,7 @@ def read(pieces: Sequence[Piece], schema: Schema) -> object:
     choices = cast("list[Schema]", schema.get("anyOf", []))
     if any(choice.get("type") == "null" for choice in choices) and _is_null(text, schema):
         return None
-    value = _read(pieces, text, without_null(schema))
+    value = _read(pieces, text, without_null(schema), moment)
     check(value, schema)
     return value
 
@@ -52,16 +55,16 @@ def check(value: object, schema: Schema) -> None:
         raise Unreadable
 
 
-def coerce(value: object, schema: Schema) -> object:
+def coerce(value: object, schema: Schema, moment: Moment | None = None) -> object:
     """Take a structured value (JSON, a form): text is read as if typed, where text isn't what is wanted."""
     plain = without_null(schema)
     if isinstance(value, str):
-        return read([(value, True)], schema) if plain.get("type") == "string" else read(_unquoted(value), schema)
+        return read([(value, plain.get("type") == "string")], schema, moment)
     if isinstance(value, list) and plain.get("type") == "array":
         if len(cast("list[object]", value)) > MAX_ITEMS:
             raise Unreadable
         items = cast("Schema", plain.get("items", {}))
-        value = [coerce(item, items) for item in cast("list[object]", value)]
+        value = [coerce(item, items, moment) for item in cast("list[object]", value)]
     value = _as_json_number(value, plain)
     check(value, schema)
     return value
@@ -112,22 +115,31 @@ def in_config_form(value: object, schema: Mapping[str, object]) -> object:
     return value
 
 
-def _read(pieces: Sequence[Piece], text: str, schema: Schema) -> object:
+def _read(pieces: Sequence[Piece], text: str, schema: Schema, moment: Moment | None) -> object:
     if "enum" in schema or "const" in schema:
         return _read_choice(text, schema)
     if "anyOf" in schema:
-        return _read_any(pieces, text, cast("list[Schema]", schema["anyOf"]))
+        return _read_any(pieces, text, cast("list[Schema]", schema["anyOf"]), moment)
     if schema.get("type") == "array":
-        return _read_list(pieces, text, schema)
+        return _read_list(pieces, text, schema, moment)
+    if is_known(schema):
+        return _read_formatted(text, schema, moment)
     if schema.get("type") == "string":
         return text if any(quoted for _, quoted in pieces) else _SCHEME.sub(r"\1://", text)
     return _READERS.get(str(schema.get("type")), _read_anything)(text)
 
 
-def _read_any(pieces: Sequence[Piece], text: str, choices: Sequence[Schema]) -> object:
+def _read_formatted(text: str, schema: Schema, moment: Moment | None) -> str:
+    try:
+        return read_format(text, schema, moment or Moment())
+    except (ValueError, OverflowError) as error:
+        raise Unreadable from error
+
+
+def _read_any(pieces: Sequence[Piece], text: str, choices: Sequence[Schema], moment: Moment | None) -> object:
     for choice in choices:
         try:
-            value = _read(pieces, text, choice)
+            value = _read(pieces, text, choice, moment)
             check(value, choice)
         except Unreadable:
             continue
@@ -173,19 +185,19 @@ def _read_number(text: str) -> float:
     return value
 
 
-def _read_list(pieces: Sequence[Piece], text: str, schema: Schema) -> list[object]:
+def _read_list(pieces: Sequence[Piece], text: str, schema: Schema, moment: Moment | None) -> list[object]:
     items = cast("Schema", schema.get("items", {}))
     if text.startswith("[") and text.endswith("]"):
         value = _parsed_json(text)
         if isinstance(value, list):
             if len(cast("list[object]", value)) > MAX_ITEMS:
                 raise Unreadable
-            return [coerce(item, items) for item in cast("list[object]", value)]
+            return [coerce(item, items, moment) for item in cast("list[object]", value)]
         pieces = _without_brackets(pieces)
     found = split_list(pieces)
     if len(found) > MAX_ITEMS:
         raise Unreadable
-    return [read(item, items) for item in found]
+    return [read(item, items, moment) for item in found]
 
 
 def _read_json(text: str) -> object:
@@ -211,11 +223,8 @@ def _parsed_json(text: str) -> object:
 
 
 def _is_null(text: str, schema: Schema) -> bool:
-    return _plain(text) in _NULL and without_null(schema).get("type") != "string"
-
-
-def _unquoted(text: str) -> list[Piece]:
-    return [(text, False)]
+    plain = without_null(schema)
+    return _plain(text) in _NULL and (plain.get("type") != "string" or is_known(plain))
 
 
 def _without_brackets(pieces: Sequence[Piece]) -> list[Piece]:

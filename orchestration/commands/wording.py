@@ -20,7 +20,8 @@ def expected(schema: Schema, language: Language) -> str:
     if "anyOf" in schema:
         choices = cast("list[Schema]", schema["anyOf"])
         return pick(language, " or ", "或").join(expected(choice, language) for choice in choices)
-    english, chinese = _KINDS.get(str(schema.get("type")), ("any value", "任意值"))
+    kind = str(schema.get("format") if schema.get("format") in _KINDS else schema.get("type"))
+    english, chinese = _KINDS.get(kind, ("any value", "任意值"))
     return pick(language, english, chinese) + _limits(schema, language)
 
 
@@ -30,6 +31,16 @@ _KINDS = {
     "number": ("a number", "数字"),
     "object": ('a JSON object like {"key": "value"}', 'JSON 对象，例如 {"key": "value"}'),
     "string": ("text", "文字"),
+    "date": ("a day such as 2026-12-01, tomorrow, next friday", "日期，例如 2026-12-01、明天、下周五"),
+    "date-time": (
+        "a day and time such as 2026-12-01 09:30, tomorrow 9am",
+        "日期和时间，例如 2026-12-01 09:30、明天上午九点",
+    ),
+    "duration": ("a length of time such as 90s, 1h30m, 2 days", "时长，例如 90秒、1小时30分钟、3天"),
+    "decimal": ("an exact number such as 12.50", "精确数字，例如 12.50"),
+    "principal": ("a person: me, a mention, or CHANNEL:ACCOUNT", "人员：我、@某人，或 渠道:账号"),
+    "file": ("a file sent with the message, by its name", "随消息发送的文件（文件名）"),
+    "password": ("a secret text", "保密文字"),
 }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from integrations.settings import Settings
 from orchestration.commands.catalogue import Catalogue
+from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse
 from orchestration.commands.spec import CommandSpec
 from orchestration.terminal.answers import print_json
@@ -14,7 +15,8 @@ def parse_here(text: str, settings: Settings, endpoints: Path) -> Parsed:
     """Return what `text` asks for. Raises NotUp without a running installation."""
     with opened(settings, endpoints) as database:
         stored = database.commands.all()
-    return parse(text, Catalogue(CommandSpec.model_validate(command.spec) for command in stored))
+    catalogue = Catalogue(CommandSpec.model_validate(command.spec) for command in stored)
+    return parse(text, catalogue, Moment(account="terminal:owner", channel="terminal"))
 
 
 def show_parsed(parsed: Parsed, *, as_json: bool) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from orchestration.commands.binding import Problem
 from orchestration.commands.catalogue import Catalogue, compile_location
 from orchestration.commands.help import command_line, details, explain, overview, point_at, usage
 from orchestration.commands.parse import parse
+from orchestration.commands.problems import Problem
 from orchestration.commands.values import Unreadable, coerce
 from orchestration.commands.wording import expected
 from tests.workflows import defs
