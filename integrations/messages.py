@@ -86,6 +86,8 @@ class InboundMessage(Frozen):
     platform's id of this message, `subject` of the one it is about: changed, taken back, replied to, pressed.
     `mentioned` is true where the sender addressed Runbell by name in a group. `approval` is set by the database alone:
     the id of the approval that the message has waited for.
+
+    `trigger` is what it comes from where nobody said it: a schedule, or an event; `source` names that one.
     """
 
     address: Address
@@ -103,6 +105,8 @@ class InboundMessage(Frozen):
     attachments: tuple[Attachment, ...] = ()
     callback_url: str | None = None
     approval: str | None = None
+    trigger: Literal["message", "schedule", "event"] = "message"
+    source: str = ""
     traceparent: str | None = None
     received_at: datetime = Spec(default_factory=utc_now)
 

@@ -7,8 +7,9 @@ Dagster's run config is something else: see design words. Every secret is a refe
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -148,6 +149,23 @@ class Retention(Section):
     summary_days: int = Field(default=365, ge=1, description="Runs, receipts, transcripts, usage.")
 
 
+class Schedules(Section):
+    """Schedules that people make in chat."""
+
+    per_principal: int = Field(default=20, ge=0, description="How many one person may have; 0: nobody makes any.")
+    timezone: str = Field(default="UTC", description="Whose hours count for those who have not told their time zone.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        """Refuse what is no time zone."""
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {name!r}; write one such as Europe/Berlin") from error
+        return name
+
+
 class Telemetry(Section):
     """Traces go out only when an endpoint is set."""
 
@@ -174,6 +192,7 @@ class Settings(BaseSettings):
     workers: Workers = Workers()
     isolation: Isolation = Isolation()
     retention: Retention = Retention()
+    schedules: Schedules = Schedules()
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()
     actions: Actions = Actions()
@@ -209,3 +228,7 @@ class Settings(BaseSettings):
     def run_url(self, run_id: str) -> str:
         """Return the page of a run in the Dagster UI."""
         return f"{self.dagster_url}/runs/{run_id}"
+
+    def schedule_url(self, name: str) -> str:
+        """Return the page of a schedule of the core location in the Dagster UI."""
+        return f"{self.dagster_url}/locations/core/schedules/{name}"

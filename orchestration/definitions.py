@@ -13,9 +13,11 @@ from typing import TypeVar
 import dagster as dg
 
 import assets
+from integrations.database import Database
 from integrations.settings import Settings
 from orchestration import jobs, triggers
 from orchestration.resources import build
+from orchestration.triggers.from_chat import schedules_from_chat
 
 Found = TypeVar("Found")
 
@@ -32,10 +34,13 @@ def _found(modules: Iterable[ModuleType], kind: type[Found]) -> list[Found]:
 
 
 _all = [module for package in (jobs, triggers, assets) for module in _modules(package)]
+_resources = build(Settings())
+_database = _resources["database"]
+assert isinstance(_database, Database)
 defs = dg.Definitions(
     jobs=_found(_all, dg.JobDefinition),
-    schedules=_found(_all, dg.ScheduleDefinition),
+    schedules=[*_found(_all, dg.ScheduleDefinition), *schedules_from_chat(_database)],
     sensors=_found(_all, dg.SensorDefinition),
     assets=dg.load_assets_from_modules(_all),
-    resources=build(Settings()),
+    resources=_resources,
 )

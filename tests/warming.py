@@ -20,6 +20,7 @@ from integrations.messages import Address, InboundMessage
 from integrations.settings import Settings
 from orchestration.commands.dispatch import Dispatcher
 from orchestration.warm import assembly
+from orchestration.warm.clockwork import Clockwork
 from orchestration.warm.dagster_yaml import dagster_yaml
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.location import load_location
@@ -71,7 +72,13 @@ class WarmHome:
         dispatch = None
         if location == "core":
             assembly.publish_commands(self.database, runtime.location)
-            dispatch = Dispatcher(self.database, settings, location=location, worker=runtime.worker)
+            dispatch = Dispatcher(
+                self.database,
+                settings,
+                location=location,
+                worker=runtime.worker,
+                switches=Clockwork(runtime.instance, settings),
+            )
         worker = Worker(runtime, dispatch).start()
         try:
             yield worker

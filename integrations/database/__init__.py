@@ -39,6 +39,7 @@ from integrations.database.records import (
 from integrations.database.retention import Keep, Retention
 from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
+from integrations.database.schedules import NewSchedule, Schedule, Schedules
 from integrations.files import FileStore
 from integrations.settings_access import Access
 
@@ -54,6 +55,7 @@ __all__ = [
     "Listener",
     "MessageView",
     "NewRun",
+    "NewSchedule",
     "OpState",
     "OutboxItem",
     "Pending",
@@ -61,6 +63,7 @@ __all__ = [
     "QueuedRun",
     "Received",
     "RunClaim",
+    "Schedule",
     "Snapshot",
     "StoredCommand",
     "Wait",
@@ -92,6 +95,7 @@ class Database:
         self.proposals = Proposals(self.engine)
         self.questions = Questions(self.engine)
         self.installations = Installations(self.engine)
+        self.schedules = Schedules(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
         self.retention = Retention(self.engine)

@@ -41,7 +41,8 @@ MAX_ATTEMPTS = 5
 
 # One at a time per conversation in order of arrival (I3); control words overtake. Of the first two thousand that
 # are free, those whose turn it is; of these, the account with the fewest running messages goes first. The bound
-# keeps a claim at a few milliseconds whatever the backlog.
+# keeps a claim at a few milliseconds whatever the backlog. Timers have a lane of their own in a conversation: what
+# they say never holds up what people say there.
 _CLAIM = """
     with busy as materialized (
       select tenant, account, count(*) as n from runbell.inbox where state = 'running' group by 1, 2
@@ -64,7 +65,8 @@ _CLAIM = """
 """
 _IN_TURN = """f.seq = (
     select e.seq from runbell.inbox e where e.tenant = f.tenant and e.channel = f.channel
-      and e.conversation = f.conversation and e.state in ('received', 'running') order by e.seq limit 1)"""
+      and e.conversation = f.conversation and e.state in ('received', 'running') and e.priority = f.priority
+    order by e.seq limit 1)"""
 _CLAIM_TURN = sa.text(_CLAIM.format(words="true", turn=_IN_TURN))
 _CLAIM_WORDS = sa.text(_CLAIM.format(words="i.word = any(cast(:words as text[]))", turn="true"))
 

@@ -57,6 +57,7 @@ _RULES = (
     _Rule("installations", "tenant, channel, workspace", "changed_at < :before and ended <> ''", "failed"),
     _Rule("outbox", "id", "created_at < :before and state not in ('queued', 'sending')", "detail"),
     _Rule("run_queue", "run_id", "finished_at < :before and state = 'finished'", "detail"),
+    _Rule("schedules", "id", "paused_at < :before", "summary"),
     _Rule("workers", "id", "heartbeat_at < :before", "progress"),
     _Rule("transcript", "id", "at < :before", "summary"),
     _Rule("usage", "id", "at < :before", "summary"),

@@ -29,6 +29,8 @@ principals = sa.Table(
     sa.Column("roles", ARRAY(sa.Text), nullable=False, server_default="{user}"),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
     sa.Column("disabled_at", Instant),
+    # Whose hours schedules mean; null: the setting's.
+    sa.Column("timezone", sa.Text),
 )
 
 accounts = sa.Table(

@@ -34,7 +34,7 @@ def ask(
     None where nobody can be asked: a program, or somebody who reads it tomorrow.
     """
     can = _shown_on(asker.address.channel)
-    if can is None or not can.dialogue:
+    if can is None or not can_be_asked(asker):
         return None
     if can.forms:
         return _form(spec, args, missing, asker, complaint), None
@@ -45,6 +45,12 @@ def ask(
         choices=tuple(Choice(label=one, text=one) for one in _options(argument, asker.language)),
     )
     return question, Pending(spec.name, dict(args), argument.name, asker.language)
+
+
+def can_be_asked(asker: Asker) -> bool:
+    """Whether there is somebody who answers: not a program, nor somebody who reads it tomorrow."""
+    can = _shown_on(asker.address.channel)
+    return can is not None and can.dialogue
 
 
 def _question(spec: CommandSpec, argument: Argument, left: int, asker: Asker) -> str:

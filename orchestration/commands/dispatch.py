@@ -11,7 +11,7 @@ from dataclasses import replace
 from integrations.access import Refused, may
 from integrations.database import AskedCommand, ClaimedMessage, Database, Followed, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
-from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal
+from integrations.messages import Choice, InboundMessage, MessageStatus, OutboundMessage, Principal
 from integrations.settings import Settings
 from orchestration.commands import consent
 from orchestration.commands.asking import ask, wanting
@@ -26,6 +26,8 @@ from orchestration.commands.problems import Problem
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.retries import ASSISTANT
+from orchestration.commands.scheduling import NAME as SCHEDULE
+from orchestration.commands.scheduling import NoSwitches, Scheduling, Switches, words_of
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
 from orchestration.commands.vocabulary import OVERTAKING, STARTING
@@ -52,6 +54,7 @@ class Dispatcher:
         location: str = CORE,
         worker: str | None = None,
         memory: Forgetful | None = None,
+        switches: Switches | None = None,
     ) -> None:
         self._database = database
         self._location = location
@@ -60,6 +63,7 @@ class Dispatcher:
         self._access = settings.access
         self._catalogue = CurrentCatalogue(database)
         self._controls = Controls(database, settings, memory, self._catalogue)
+        self._scheduling = Scheduling(database, settings, switches or NoSwitches(), self._catalogue)
 
     def __call__(self, claimed: ClaimedMessage, *, worker: str | None = None) -> RunClaim | None:
         """Answer the message, or start its run and return the claim if this worker shall execute it.
@@ -92,7 +96,10 @@ class Dispatcher:
         return None
 
     def _control(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> RunClaim | None:
-        if parsed.errors or spec is None:
+        if spec is not None and spec.name == SCHEDULE:
+            text, choices = self._scheduling.answer(words_of(turn.message), turn.asker, turn.claimed.message_id)
+            self._settle(turn, text, choices=choices)
+        elif parsed.errors or spec is None:
             self._explain(turn, spec, parsed)
         elif spec.name in STARTING:
             follow = self._retry if spec.name == "retry" else self._again
@@ -172,6 +179,10 @@ class Dispatcher:
         try:
             if not agreed:
                 self._settle(turn, say("All right, nothing was run.", "好的，没有运行任何东西。"), proposal=proposal.id)
+                return None
+            if proposal.command == SCHEDULE:
+                made = self._scheduling.make(proposal.args, turn.asker, proposal.id)
+                self._settle(turn, made, proposal=proposal.id)
                 return None
             spec = self._catalogue(afresh=True).find(proposal.command)
             problems = bind_values(spec, proposal.args, turn.asker.language)[1] if spec else [_GONE]
@@ -296,8 +307,9 @@ class Dispatcher:
         *,
         failed: bool = False,
         proposal: str | None = None,
+        choices: tuple[Choice, ...] = (),
     ) -> None:
-        reply = OutboundMessage(address=turn.message.address, text=text)
+        reply = OutboundMessage(address=turn.message.address, text=text, choices=choices)
         status = MessageStatus.FAILED if failed else MessageStatus.ANSWERED
         self._database.inbox.settle(
             turn.claimed, [reply], principal_id=turn.principal.id, status=status, proposal=proposal

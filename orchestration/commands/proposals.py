@@ -17,19 +17,24 @@ _DECISION = re.compile(rf"(?P<word>\S+)\s+#(?P<id>[0-9a-f]{{{SHOWN_ID}}})")
 def present(
     spec: CommandSpec, args: dict[str, object], proposal_id: str, language: Language
 ) -> tuple[str, tuple[Choice, ...]]:
-    """Return the question with the exact arguments, and its buttons.
-
-    The buttons say `yes #ID`, so that pressing those of an older question can't answer a newer one.
-    """
-    tag = f"#{proposal_id[:SHOWN_ID]}"
+    """Return the question with the exact arguments, and its buttons."""
     line = command_line(spec, args)
     text = pick(
         language,
         f"Shall I run this?\n\n```\n{line}\n```\n\nAnswer **yes** or **no**.",
         f"要运行这个命令吗？\n\n```\n{line}\n```\n\n请回答**是**或**否**。",
     )
+    return text, choices(proposal_id, language)
+
+
+def choices(proposal_id: str, language: Language) -> tuple[Choice, ...]:
+    """Return the buttons of a proposal.
+
+    They say `yes #ID`, so that pressing those of an older question can't answer a newer one.
+    """
+    tag = f"#{proposal_id[:SHOWN_ID]}"
     yes, no = pick(language, "Yes", "是"), pick(language, "No", "否")
-    return text, (Choice(label=yes, text=f"{yes.lower()} {tag}"), Choice(label=no, text=f"{no.lower()} {tag}"))
+    return Choice(label=yes, text=f"{yes.lower()} {tag}"), Choice(label=no, text=f"{no.lower()} {tag}")
 
 
 def decision(text: str, proposal: Proposal, said_at: datetime | None) -> bool | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from integrations.database import ClaimedMessage
-from integrations.messages import Principal
+from integrations.messages import InboundMessage, Principal
 from orchestration.commands.asker import Asker
 from orchestration.commands.language import language_of
 from orchestration.commands.moments import Moment
@@ -51,13 +51,22 @@ class Turn:
             "runbell/channel": address.channel,
             "runbell/principal": self.principal.id,
             "runbell/tenant": address.tenant,
-            "runbell/trigger": "rest" if self.message.command and address.channel == "rest" else "message",
+            "runbell/trigger": _trigger(self.message),
             "runbell/version": VERSION,
             "runbell/command": command,
         }
+        if self.message.trigger == "schedule":
+            # So the schedule's page in the UI lists the run, too.
+            tags["dagster/schedule_name"] = self.message.source
         if trace_id := _trace_id(self.message.traceparent):
             tags["runbell/trace_id"] = trace_id
         return tags
+
+
+def _trigger(message: InboundMessage) -> str:
+    if message.trigger != "message":
+        return message.trigger
+    return "rest" if message.command and message.address.channel == "rest" else "message"
 
 
 def _trace_id(traceparent: str | None) -> str | None:

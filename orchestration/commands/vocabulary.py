@@ -43,6 +43,13 @@ CONTROLS = (
     _control("approve", ("批准", "同意"), "Approve what waits for you", "批准待审批的请求", "approval"),
     _control("deny", ("reject", "拒绝", "驳回"), "Deny what waits for you", "拒绝待审批的请求", "approval"),
     _control("approvals", ("审批", "待审批"), "What waits for approval", "等待审批的请求", "approval"),
+    _control(
+        "schedule",
+        ("schedules", "定时", "定时任务", "日程"),
+        'Run a command at set times: `/schedule add "every monday 9:00" …`',
+        "定时运行命令：`/定时 添加 “每周一上午九点” …`",
+        "what",
+    ),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
     _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),
     _control(

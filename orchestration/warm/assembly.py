@@ -10,6 +10,7 @@ from integrations.database import Database
 from integrations.errors import Misconfigured
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
+from orchestration.warm.clockwork import Clockwork
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.location import Location, load_location, location_names
 from orchestration.warm.routing import CORE, Dispatch
@@ -94,4 +95,5 @@ def build_dispatch(runtime: Runtime) -> Dispatch:
         location=runtime.location.name,
         worker=runtime.worker,
         memory=cast("Memory", resources["memory"]),
+        switches=Clockwork(runtime.instance, runtime.settings),
     )

@@ -13,6 +13,7 @@ from dagster._core.definitions.job_definition import (
     default_job_io_manager_with_fs_io_manager_schema as default_job_io_manager_with_fs_schema,
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.scoped_resources_builder import Resources, ScopedResourcesBuilder
 from dagster._core.errors import (
     DagsterExecutionInterruptedError,
@@ -59,9 +60,11 @@ from dagster._core.remote_origin import (
     CodeLocationOrigin,
     GrpcServerCodeLocationOrigin,
     RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 from dagster._core.storage.compute_log_manager import (
     CapturedLogContext,
     CapturedLogMetadata,
@@ -78,6 +81,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.server import LoadedRepositories
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils.schedules import is_valid_cron_string, schedule_execution_time_iterator
 
 __all__ = [
     "ASSET_CHECK_EVENTS",
@@ -118,6 +122,9 @@ __all__ = [
     "IJob",
     "InstanceConcurrencyContext",
     "InstanceRef",
+    "InstigatorState",
+    "InstigatorStatus",
+    "InstigatorType",
     "JobPythonOrigin",
     "KnownExecutionState",
     "LaunchRunContext",
@@ -129,6 +136,7 @@ __all__ = [
     "PlanOrchestrationContextManager",
     "ReconstructableRepository",
     "RegisteredCodeLocationOrigin",
+    "RemoteInstigatorOrigin",
     "RemoteJobOrigin",
     "RemoteRepositoryOrigin",
     "RepoBackedJob",
@@ -139,6 +147,7 @@ __all__ = [
     "RunLauncher",
     "RunTagsTable",
     "RunsTable",
+    "ScheduleInstigatorData",
     "ScopedResourcesBuilder",
     "StepDependencyConfig",
     "StepExecutionContext",
@@ -150,9 +159,11 @@ __all__ = [
     "default_job_io_manager_with_fs_schema",
     "get_required_resource_keys_to_init",
     "in_process_executor",
+    "is_valid_cron_string",
     "job_execution_iterator",
     "location_origins_from_yaml_paths",
     "multi_or_in_process_executor",
     "resource_initialization_manager",
+    "schedule_execution_time_iterator",
     "trigger_hooks",
 ]

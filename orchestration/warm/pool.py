@@ -27,6 +27,7 @@ from orchestration.warm.code_servers import CodeServers
 from orchestration.warm.crew import Around, LocationCrew
 from orchestration.warm.place import Place
 from orchestration.warm.raylet import Raylet
+from orchestration.warm.routing import CORE
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Pool:
         self.crews = [LocationCrew(name, settings.workers, self._around(name)) for name in names]
         self._wanted = dict.fromkeys(names, settings.workers.least)
         self._ask_at = 0.0
+        self._schedules: str | None = None
 
     def adopt(self) -> None:
         """Take over what an earlier pool started."""
@@ -108,15 +110,25 @@ class Pool:
         """Find out what waits, and decide how many workers there should be."""
         try:
             demands = self._database.workers.demand()
+            schedules = self._database.schedules.generation()
         except Unavailable as error:
             log.warning("nobody knows what waits", extra={"error": str(error)})
+            self._schedules = None  # a code server that loads just now finds none
             return
+        self._note_schedules(schedules)
         for crew in self.crews:
             crew.demand = demands.get(crew.location, Demand())
         workers = self._settings.workers
         wishes = {crew.location: crew.wish(now) for crew in self.crews}
         self._wanted = staffing.share(wishes, workers.least, workers.total)
         self._show()
+
+    def _note_schedules(self, generation: str) -> None:
+        """Let the core location's code server load the schedules anew that people have made or removed."""
+        none_yet = self._schedules is None and generation.startswith("0/")
+        if generation != self._schedules and not none_yet:
+            self._servers.reload(CORE)
+        self._schedules = generation
 
     def _show(self) -> None:
         try:
