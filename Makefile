@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test check fmt lock clean
+.PHONY: help transformers up down status test check fmt lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make status  show every process"
 	@echo "make test    set up and run every test"
 	@echo "make test-NAME  run the tests of your code location NAME"
+	@echo "make transformers  add the engine for safetensors models, on CUDA or CPU (gigabytes)"
 	@echo "make check   format, lint, types, import contracts, quick tests"
 
 up: $(VENV)/.runtime
@@ -41,7 +42,7 @@ fmt: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 
 lock: $(VENV)/.uv
-	cd requirements && for name in uv runtime dev; do \
+	cd requirements && for name in uv runtime dev transformers; do \
 	  ../$(BIN)/uv pip compile --quiet --custom-compile-command "make lock" --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt || exit 1; done
 	@touch $(VENV)/.uv  # or the new date of uv.txt would clear the whole environment next time
@@ -56,6 +57,10 @@ $(VENV)/.runtime: $(VENV)/.uv requirements/runtime.txt pyproject.toml
 	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement requirements/runtime.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Not part of `up` or `test`: torch alone brings gigabytes. With it, the tests of the engine are no longer skipped.
+transformers: $(VENV)/.dev
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement requirements/transformers.txt
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 	@echo "· installing the test tools"

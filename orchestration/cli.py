@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from integrations.errors import InvalidInput, RunbellError
+from orchestration.terminal.models_commands import models
 from orchestration.terminal.outbox_commands import outbox
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models = typer.Typer(help="The models that answer.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(outbox, name="outbox")
 
@@ -233,24 +233,6 @@ def connect(
     if not check:
         connecting.connect(found, settings, given or [])
     raise typer.Exit(connecting.check(found, as_json=as_json))
-
-
-@models.command("list")
-def list_models(*, as_json: AsJson = False) -> None:
-    """List the models that are here, and the starters that can be pulled."""
-    from orchestration.terminal.models import show_models
-
-    show_models(_settings()[1].path, as_json=as_json)
-
-
-@models.command("pull")
-def pull_model(reference: str) -> None:
-    """Get a model: a starter's name, a .gguf file, or owner/repository of a Hugging Face hub."""
-    from orchestration.terminal.models import pull_with_progress
-
-    home = _settings()[1]
-    home.create()
-    pull_with_progress(home.path, reference)
 
 
 def _settings() -> "tuple[Settings, Home]":

@@ -63,6 +63,7 @@ class Sign:
 
     def __init__(self, folder: Path) -> None:
         self._ready, self._problem = folder / "serving.ready", folder / "serving.problem"
+        self._about: dict[str, object] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.clear()
 
@@ -76,7 +77,10 @@ class Sign:
         self._problem.unlink(missing_ok=True)
         if not self._ready.exists():
             _log.info("The models answer.", extra=about)
-            _write(self._ready, json.dumps(about))
+        elif about == self._about:
+            return
+        self._about = dict(about)
+        _write(self._ready, json.dumps(about))
 
     def problem(self, text: str) -> None:
         """Say why they don't."""
@@ -97,12 +101,15 @@ class Watch:
         self._models = ServeModels()
         self._healthy_at = time.monotonic()
         self._probe_at = 0.0
+        self._about: dict[str, object] | None = None
         self._patience_s = config.serving.load_timeout_s
 
     def run(self) -> None:
         """Return when told to stop; raise `Unavailable` when Serve is gone."""
         while not self._stop.wait(LOOK_S if self._probe_at else 0.05):
             self._switching.look()
+            if self._about is not None:
+                self._sign.ready(self._about | self._switching.about())
             healthy = self._look()
             if healthy and time.monotonic() >= self._probe_at:
                 self._probe()
@@ -134,11 +141,12 @@ class Watch:
             name = decision.model if decision else "?"
         except RunbellError as error:
             self._sign.problem(str(error))
+            self._about = None
             self._probe_at = time.monotonic() + LOOK_S
             return
-        if self._switching.problem:
-            _log.error("models.yaml is not taken over: %s", self._switching.problem)
-        self._sign.ready({"pid": os.getpid(), "model": name, "probe_s": time.monotonic() - began})
+        _log.debug("probed", extra={"seconds": time.monotonic() - began})
+        self._about = {"pid": os.getpid(), "model": name}
+        self._sign.ready(self._about | self._switching.about())
         self._probe_at = time.monotonic() + PROBE_S
 
 

@@ -8,9 +8,12 @@ Errors of `integrations.errors` leave as values (`Failure`), never raised throug
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import psutil
 
 from integrations import telemetry
 from integrations.errors import Misconfigured, Overloaded, RunbellError
@@ -58,12 +61,32 @@ class Loaded(Generic[T]):
         raise Misconfigured(self._problem)
 
 
+class Pace:
+    """Tokens of the last minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._added: deque[tuple[float, int]] = deque(maxlen=10_000)
+
+    def add(self, tokens: int) -> None:
+        """Count an answer."""
+        self._added.append((self._clock(), tokens))
+
+    def per_s(self) -> int:
+        """Return the pace over the last minute."""
+        now = self._clock()
+        span = min(max(now - self._began, 1.0), 60.0)
+        return round(sum(tokens for at, tokens in self._added if now - at <= span) / span)
+
+
 class Chat:
     """A chat model."""
 
     def __init__(self, spec: ModelSpec, home: str, otlp_endpoint: str | None = None) -> None:
         telemetry.setup("serving.chat", otlp_endpoint=otlp_endpoint)
         self._spec = spec
+        self._pace = Pace()
         self._admission = Admission(spec.slots, spec.queue)
         self._engine = Loaded(lambda: engines.load_engine(spec, Path(home)))
         # Serve asks the object and awaits it when the replica stops; Python asks the class, and finds none.
@@ -80,6 +103,7 @@ class Chat:
                         if chunk.usage is not None:
                             span.set_attribute("tokens_in", chunk.usage.tokens_in)
                             span.set_attribute("tokens_out", chunk.usage.tokens_out)
+                            self._pace.add(chunk.usage.tokens_out)
                         yield chunk
             except RunbellError as error:
                 span.set_attribute("error", type(error).__name__)
@@ -116,8 +140,14 @@ class Chat:
             return to_failure(error)
 
     def load(self) -> dict[str, int]:
-        """Tell how many generate and wait here."""
-        return {"busy": self._admission.busy, "waiting": self._admission.waiting, "slots": self._spec.slots}
+        """Tell how many generate and wait here, tokens per second over the last minute, and megabytes."""
+        return {
+            "busy": self._admission.busy,
+            "waiting": self._admission.waiting,
+            "slots": self._spec.slots,
+            "tokens_per_s": self._pace.per_s(),
+            "memory_mb": psutil.Process().memory_info().rss // 1_000_000,
+        }
 
     def check_health(self) -> None:
         """Let Serve replace this process when the engine hangs; a model that is missing is no such case."""
@@ -139,7 +169,7 @@ class Embedder:
         telemetry.setup("serving.embedder", otlp_endpoint=otlp_endpoint)
         self._name = spec.name
         self._inside = 0
-        self._model = Loaded(lambda: engines.load_embedder(spec.model, Path(home)))
+        self._model = Loaded(lambda: engines.load_embedder(spec, Path(home)))
 
         async def together(texts: list[str]) -> list[Embedding]:
             return await asyncio.to_thread(self._model.get().embed, texts)

@@ -161,6 +161,8 @@ class Rules(Part):
     local_only: bool = Field(default=False, description="Nothing leaves this installation.")
     max_price: float | None = Field(default=None, ge=0, description="Of one request, at its longest.")
     models: tuple[str, ...] | None = Field(default=None, description="Only these.")
+    budget_per_day: float | None = Field(default=None, ge=0, description="Of each tenant, from midnight UTC.")
+    budget_per_month: float | None = Field(default=None, ge=0)
 
 
 class Policy(Rules):
@@ -225,6 +227,11 @@ class Fleet(Part):
         if DEFAULT not in routes:
             routes[DEFAULT] = routes.get("fast") or routes["deep"]
         return routes
+
+    @property
+    def digest(self) -> str:
+        """What this fleet is known by."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def embedder(self) -> str:

@@ -3,6 +3,7 @@
 What is wrong is said with the file's line. `schema()` is the file's JSON Schema, for editors (docs/models.schema.json).
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,6 +54,27 @@ def read_fleet(serving: BaseModel) -> Fleet:
             f" Move it into {path}, or remove {path}."
         )
     return parse(path)
+
+
+class FleetFile:
+    """The models that the settings lead to, read again when the file changes; what can't be read changes nothing."""
+
+    def __init__(self, serving: BaseModel) -> None:
+        self._serving = serving
+        self._path = Path(serving.model_dump().get("models_file") or MODELS_FILE)
+        self._stamp = self._now()
+        self._fleet = read_fleet(serving)
+
+    def fleet(self) -> Fleet:
+        """Return the models."""
+        if (stamp := self._now()) != self._stamp:
+            self._stamp = stamp
+            with contextlib.suppress(Misconfigured):  # serving.app tells what is wrong
+                self._fleet = read_fleet(self._serving)
+        return self._fleet
+
+    def _now(self) -> int | None:
+        return self._path.stat().st_mtime_ns if self._path.is_file() else None
 
 
 def parse(path: Path) -> Fleet:

@@ -3,6 +3,7 @@
 `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`. Ops don't come this way; they use `client.ServeModels`.
 """
 
+import asyncio
 import hmac
 import json
 import time
@@ -24,12 +25,13 @@ from integrations.errors import InvalidInput, NotFound, RunbellError, Unavailabl
 from serving import openai_api
 from serving.asking import ask
 from serving.config import SERVE_LOGS, Config
-from serving.fleet import DEFAULT, EMBED, Fleet, Table
+from serving.fleet import DEFAULT, EMBED, Fleet, ModelSpec, Table
 from serving.ray_door import RayDoor
 from serving.router import Router
 from serving.schema import ChatChunk, ChatRequest, Embedding, Origin
 
 MAX_BODY_BYTES = 1_048_576
+STATUS_S = 5.0
 
 
 class Gate:
@@ -107,6 +109,32 @@ class Models:
         app = self._door.app(self.fleet.embedder)
         return cast("list[Embedding]", await self._door.call(app, "embed", texts, self._timeout_s, traceparent))
 
+    async def status(self) -> list[dict[str, Any]]:
+        """Return how each model is doing; the load is that of one of its replicas."""
+        from ray import serve
+
+        states = (await asyncio.to_thread(serve.status)).applications
+        found: list[dict[str, Any]] = []
+        for name, spec in self.fleet.models.items():
+            app = states.get(self.table.apps[name])
+            replicas = [one.replica_states for one in app.deployments.values()] if app else []
+            about: dict[str, Any] = {"name": name, "engine": spec.engine, "state": app.status.value if app else "GONE"}
+            about["replicas"] = sum(int(many) for one in replicas for state, many in one.items() if state == "RUNNING")
+            found.append(about | await self._doing(name, spec))
+        return found
+
+    async def _doing(self, name: str, spec: ModelSpec) -> dict[str, Any]:
+        if spec.embeds:
+            return {}
+        try:
+            async with asyncio.timeout(STATUS_S):
+                await self._door.call(self._door.app(name), "describe")
+                return {"load": await self._door.call(self._door.app(name), "load")}
+        except RunbellError as error:
+            return {"problem": str(error)}
+        except TimeoutError:
+            return {"problem": f"silent for {STATUS_S:g} s"}
+
     async def describe(self) -> None:
         """Raise what is wrong with the model that answers where nothing else is asked for."""
         _, route = self._router.route_of(None)
@@ -155,6 +183,10 @@ def build(config: Config, models: Models) -> ASGIApp:
         names = [*chat, *routes, models.fleet.embedder]
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "runbell"} for name in names]
         return JSONResponse({"object": "list", "data": data})
+
+    @app.get("/v1/status")
+    async def status() -> Response:
+        return JSONResponse({"models": await models.status()})
 
     return Gate(app, config.state / "token")
 

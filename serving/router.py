@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from integrations.errors import Forbidden, InvalidInput, NotFound, RunbellError
 from serving.breaker import Breakers
 from serving.fleet import DEFAULT, Fleet, ModelSpec, Route
-from serving.schema import Attempt, ChatMessage, ChatRequest, Decision, Usage
+from serving.prompt_size import estimate
+from serving.schema import Attempt, ChatRequest, Decision, Usage
 from serving.trial import Trial
 
 
@@ -42,6 +43,7 @@ class Choice:
             canary=spec.name == self.canary,
             price=price,
             currency=spec.price.currency,
+            gpu_s=gpu_s,
         )
 
 
@@ -159,10 +161,3 @@ class Router:
         canary = choice.canary is not None and spec.name == choice.canary
         if trial and (canary or spec.name == self._routes[choice.route].candidates[0]):
             trial.add(first_ms, canary=canary, failed=failed)
-
-
-def estimate(messages: Sequence[ChatMessage]) -> int:
-    """Return about how many tokens these are: 3 characters each, a Chinese character one, 4 around each message."""
-    text = "".join(message.content for message in messages)
-    wide = sum(char >= "\u2e80" for char in text)
-    return wide + (len(text) - wide + 2) // 3 + 4 * len(messages)

@@ -99,12 +99,14 @@ class Decision(Frozen):
     canary: bool = False
     price: float = 0.0
     currency: str = "USD"
+    gpu_s: float = 0.0
+    notice: str = ""
 
     def sentence(self) -> str:
         """Return it for people."""
         others = "".join(f"; not {one.model}: {one.reason}" for one in self.passed)
         before = "".join(f"; {one.model} failed: {one.reason}" for one in self.failed)
-        return f"{self.model} ({self.route}): {self.reason}{others}{before}"
+        return f"{self.model} ({self.route}): {self.reason}{others}{before}{f'; {self.notice}' if self.notice else ''}"
 
 
 class ChatChunk(Frozen):

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 from integrations.errors import Unavailable
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Decision, ModelInfo, Usage
 
 Script = str | Exception
 """An answer, or the error to raise in its place."""
@@ -73,7 +73,8 @@ class ScriptedModels:
             first_token_ms=None if first is None else (first - began) * 1000,
             total_ms=(now - began) * 1000,
         )
-        yield ChatChunk(finish_reason="length" if len(words) > request.max_tokens else "stop", usage=usage)
+        finish = "length" if len(words) > request.max_tokens else "stop"
+        yield ChatChunk(finish_reason=finish, usage=usage, decision=_DECISION)
 
     def _wait(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -98,6 +99,9 @@ class ScriptedModels:
     def describe(self) -> ModelInfo:
         """Tell that these are scripted models."""
         return self._info
+
+
+_DECISION = Decision(route="default", model="scripted", reason="scripted")
 
 
 def _repeat(request: ChatRequest) -> str:

@@ -36,6 +36,12 @@ class Switching:
         self._path = Path(config.serving.models_file or MODELS_FILE)
         self._seen = self._stamp()
         self.problem: str | None = None
+        self._refused: str | None = None
+
+    def about(self) -> dict[str, object]:
+        """Tell which fleet is served, and which one was refused."""
+        refused = {"refused": self._refused, "problem": self.problem} if self.problem else {}
+        return {"fleet": self._fleet.digest, **refused}
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -128,7 +134,7 @@ class Switching:
     def _roll_back(self, fleet: Fleet, why: str) -> None:
         from ray import serve
 
-        self._next = None
+        self._next, self._refused = None, fleet.digest
         self._leaving |= {spec.app: 0.0 for spec in fleet.models.values() if spec.app not in self.needed}
         changed = [spec for name, spec in self._fleet.models.items() if _lightly_changed(spec, fleet.models.get(name))]
         if changed:

@@ -12,7 +12,6 @@ from typing import Protocol, cast
 from integrations.errors import Misconfigured
 from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
-from serving.shelf import find
 
 
 class Engine(Protocol):
@@ -63,9 +62,9 @@ def load_engine(spec: ModelSpec, home: Path) -> Engine:
     return cast("Engine", _module(spec.engine).load(spec, home))
 
 
-def load_embedder(name: str, home: Path) -> Embedder:
-    """Load an embedder with the engine that its manifest names. Blocks for about a second."""
-    return cast("Embedder", _module(find(home, name, kind="embedder").engine).load_embedder(name, home))
+def load_embedder(spec: ModelSpec, home: Path) -> Embedder:
+    """Load an embedder. Blocks for about a second."""
+    return cast("Embedder", _module(spec.engine).load_embedder(spec.model, home))
 
 
 def check_engine(name: str) -> None:

@@ -22,6 +22,7 @@ import httpx
 
 from integrations.errors import InvalidInput, Misconfigured, Unavailable
 from serving.constraint import check_answer, check_schema
+from serving.engines.text import disarm
 from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
 from serving.shelf import find, verify
@@ -239,7 +240,7 @@ def _body(request: ChatRequest, system: str | None) -> Json:
 
 
 def _turns(messages: Sequence[ChatMessage], system: str | None) -> list[Json]:
-    turns: list[Json] = [{"role": message.role, "content": message.content} for message in messages]
+    turns: list[Json] = [{"role": message.role, "content": disarm(message.content)} for message in messages]
     if system is not None and all(message.role != "system" for message in messages):
         turns.insert(0, {"role": "system", "content": system})
     return turns

@@ -24,7 +24,7 @@ from serving.config import reveal
 from serving.constraint import check_answer, check_schema
 from serving.engines.endpoint_access import Access, Key
 from serving.fleet import ModelSpec
-from serving.router import estimate
+from serving.prompt_size import estimate
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, ToolCall, Usage
 
 MAX_LINE_BYTES = 1 << 20

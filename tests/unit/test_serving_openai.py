@@ -10,8 +10,10 @@ import pytest
 
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, RunbellError, Unavailable
 from serving.engines import load_engine
+from serving.engines.endpoint_access import Access
 from serving.fleet import ModelSpec
-from serving.schema import ChatChunk, ChatMessage, ChatRequest
+from serving.openai_api import whole_calls
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Tool, ToolCall
 
 Behave = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -26,6 +28,7 @@ class Endpoint:
         self.bodies: list[dict] = []
         self.heads: list[str] = []
         self.gone = asyncio.Event()
+        self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -47,10 +50,9 @@ class Endpoint:
 async def endpoint(behave: Behave, **settings: object) -> AsyncIterator[tuple]:
     fake = Endpoint(behave)
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    config = ModelSpec(
-        engine="openai", model="big", base_url=f"http://127.0.0.1:{port}/v1", api_key="literal-key", **settings
-    )
+    fake.port = server.sockets[0].getsockname()[1]
+    told = {"base_url": f"http://127.0.0.1:{fake.port}/v1", "api_key": "literal-key", **settings}
+    config = ModelSpec(engine="openai", model="big", **told)
     engine = load_engine(config, Path())
     try:
         yield engine, fake
@@ -205,3 +207,139 @@ async def test_tokens_are_estimated_higher_for_chinese():
 
     assert english == 6
     assert chinese == 10
+
+
+GOOD = (STREAM, event("yes"), event(finish="stop"))
+
+
+def by_key(answers: dict[str, Behave]) -> Callable[[Endpoint], Behave]:
+    """Answer by the key that the last request brought."""
+
+    def bind(fake: Endpoint) -> Behave:
+        async def behave(writer: asyncio.StreamWriter) -> None:
+            key = fake.heads[-1].lower().partition("bearer ")[2].split("\r\n")[0]
+            await answers[key](writer)
+
+        return behave
+
+    return bind
+
+
+@asynccontextmanager
+async def keyed(answers: dict[str, Behave], **settings: object) -> AsyncIterator[tuple]:
+    async with endpoint(says(*GOOD), **{"api_key": tuple(answers), **settings}) as (engine, fake):
+        fake._behave = by_key(answers)(fake)
+        yield engine, fake
+
+
+def keys_of(fake: Endpoint) -> list[str]:
+    return [head.lower().partition("bearer ")[2].split("\r\n")[0] for head in fake.heads]
+
+
+@pytest.mark.parametrize("refusal", [refuses(429, b"{}", "Retry-After: 60"), refuses(401)])
+async def test_a_key_that_is_refused_or_used_up_rests_and_the_next_one_is_taken(refusal: Behave):
+    async with keyed({"one": refusal, "two": says(*GOOD)}) as (engine, fake):
+        first, second = await answer(engine, ask()), await answer(engine, ask())
+
+    assert first[0].text == second[0].text == "yes"
+    assert keys_of(fake) == ["one", "two", "two"]
+
+
+async def test_when_all_keys_are_refused_that_is_told_without_asking_again():
+    async with keyed({"one": refuses(401), "two": refuses(403)}) as (engine, fake):
+        for _ in range(2):
+            with pytest.raises(Misconfigured, match="api_key"):
+                await answer(engine, ask())
+
+    assert keys_of(fake) == ["one", "two"]
+
+
+async def test_when_all_keys_must_pause_the_caller_is_told_for_how_long():
+    pause = refuses(429, b"{}", "Retry-After: 600")
+    async with keyed({"one": pause, "two": pause}) as (engine, fake):
+        with pytest.raises(RateLimited) as caught:
+            await answer(engine, ask())
+
+    assert 500 < caught.value.after <= 600
+    assert len(fake.heads) == 2
+
+
+@pytest.mark.parametrize("broken", [refuses(500), says(), says(STREAM, b"data: {garbage\n\n")])
+async def test_an_address_that_fails_is_left_for_the_next_one(broken: Behave):
+    async with endpoint(broken) as (_, bad), endpoint(says(*GOOD)) as (_, good):
+        ports = [fake.port for fake in (bad, good)]
+        spec = ModelSpec(engine="openai", name="big", base_url=tuple(f"http://127.0.0.1:{port}/v1" for port in ports))
+        engine = load_engine(spec, Path())
+        first, second = await answer(engine, ask()), await answer(engine, ask())
+        await engine.close()
+
+    assert first[0].text == second[0].text == "yes"
+    assert (len(bad.heads), len(good.heads)) == (1, 2)
+
+
+async def test_what_has_begun_is_never_asked_twice():
+    async with endpoint(says(STREAM, event("half"))) as (_, bad), endpoint(says(*GOOD)) as (_, good):
+        urls = tuple(f"http://127.0.0.1:{fake.port}/v1" for fake in (bad, good))
+        engine = load_engine(ModelSpec(engine="openai", name="big", base_url=urls), Path())
+        with pytest.raises(Unavailable, match="broke off"):
+            await answer(engine, ask())
+        await engine.close()
+
+    assert good.heads == []
+
+
+def test_a_key_is_used_as_often_as_its_rate_allows_and_then_the_next_one():
+    clock = [0.0]
+    access = Access(["u"], ["one", "two"], 10, lambda: clock[0])
+
+    taken = [access.key(0.0)[0].secret for _ in range(20)]
+    with pytest.raises(RateLimited):
+        access.key(0.05)
+    clock[0] = 0.1
+    again, wait = access.key(0.0)
+
+    assert sorted(taken) == ["one"] * 10 + ["two"] * 10
+    assert again.secret in {"one", "two"}
+    assert wait == 0
+
+
+def test_a_slow_rate_spaces_requests():
+    clock = [0.0]
+    access = Access(["u"], [], 0.5, lambda: clock[0])
+    access.key(0.0)
+
+    assert access.key(5.0)[1] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("Wed, 21 Oct 2065 07:28:00 GMT", 3600), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", 5), ("nan", 5), ("-3", 0)],
+)
+async def test_a_pause_may_be_a_date_and_is_bounded(said: str, seconds: float):
+    async with endpoint(refuses(429, b"{}", f"Retry-After: {said}")) as (engine, _):
+        with pytest.raises(RateLimited) as caught:
+            await answer(engine, ask())
+
+    assert caught.value.after == seconds
+
+
+async def test_tools_go_along_and_their_calls_come_back_in_pieces():
+    begun = {"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a"'}}
+    more = {"index": 0, "function": {"arguments": ": 1}"}}
+    delta = [
+        b"data: " + json.dumps({"choices": [{"delta": {"tool_calls": [part]}}]}).encode() for part in (begun, more)
+    ]
+    good = says(STREAM, delta[0] + b"\n\n", delta[1] + b"\n\n", event(finish="tool_calls"))
+    turns = (
+        ChatMessage(role="user", content="look"),
+        ChatMessage(role="assistant", content="", tool_calls=(ToolCall(id="c0", name="look", arguments="{}"),)),
+        ChatMessage(role="tool", content="nothing", tool_call_id="c0"),
+    )
+    async with endpoint(good) as (engine, fake):
+        chunks = await answer(engine, ChatRequest(messages=turns, tools=(Tool(name="look", parameters={"a": 1}),)))
+
+    assert chunks[-1].finish_reason == "tool_calls"
+    assert whole_calls(chunks) == (ToolCall(index=0, id="c1", name="look", arguments='{"a": 1}'),)
+    assert fake.bodies[0]["tools"][0]["function"]["name"] == "look"
+    assert fake.bodies[0]["messages"][1]["tool_calls"][0]["id"] == "c0"
+    assert fake.bodies[0]["messages"][2] == {"role": "tool", "content": "nothing", "tool_call_id": "c0"}

@@ -1,0 +1,68 @@
+"""`runbell models …` as it is typed; what it does is in `models.py`, imported only when it is needed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from integrations.settings import Settings
+    from orchestration.supervise.home import Home
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+models = typer.Typer(help="The models that answer (docs/models.md).", no_args_is_help=True)
+
+
+@models.command("list")
+def list_models(*, as_json: AsJson = False) -> None:
+    """List the models that are served and how busy they are, those that are here, and what can be pulled."""
+    from orchestration.terminal.models import show_models
+
+    settings, home = _settings()
+    show_models(settings, home.path, as_json=as_json)
+
+
+@models.command("pull")
+def pull_model(reference: str) -> None:
+    """Get a model: a starter's name, a .gguf file, or owner/repository of a Hugging Face hub."""
+    from orchestration.terminal.models import pull_with_progress
+
+    home = _settings()[1]
+    home.create()
+    pull_with_progress(home.path, reference)
+
+
+@models.command("init")
+def init_models() -> None:
+    """Write a models.yaml that says what is served now, to be changed by you."""
+    from orchestration.terminal.models import write_first
+
+    write_first(_settings()[0])
+
+
+@models.command("switch")
+def switch_model(
+    route: Annotated[str, typer.Argument(help="A route of models.yaml, such as default, fast or deep.")] = "default",
+    model: Annotated[str | None, typer.Argument(help="The model that is to come first on it.")] = None,
+    *,
+    back: Annotated[bool, typer.Option("--back", help="Take the last switch back.")] = False,
+) -> None:
+    """Let another model answer, while requests go on; a model that does not load is not switched to."""
+    from orchestration.terminal.models import switch_route
+
+    settings, home = _settings()
+    raise typer.Exit(switch_route(settings, home.path, route, model, back=back))
+
+
+@models.command("vllm")
+def vllm_config(name: str, out: Annotated[Path | None, typer.Option(help="Default: print it.")] = None) -> None:
+    """Write what `serve deploy` needs to run a model of the engine vllm, in an environment of its own."""
+    from orchestration.terminal.models import show_vllm
+
+    show_vllm(_settings()[0], name, out)
+
+
+def _settings() -> "tuple[Settings, Home]":
+    from orchestration.terminal.configuration import settings_and_home
+
+    return settings_and_home()
