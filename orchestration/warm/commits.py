@@ -28,7 +28,7 @@ REMEMBERED = 10_000
 class Row:
     """One row for one of the tables that take part."""
 
-    table: Literal["created", "tag", "event", "run", "output", "log", "message", "finished", "progress"]
+    table: Literal["created", "event", "run", "output", "log", "message", "finished", "progress"]
     run_id: str
     values: Mapping[str, object]
     token: int | None = None

@@ -109,11 +109,8 @@ class WarmRunStorage(PostgresRunStorage):
     def _core_add_run(self, col_values: dict[str, Any], tags: Mapping[str, str]) -> None:
         run_id = col_values["run_id"]
         if self.events is not None and self.events.holds(run_id):
-            self.events.append(
-                Row("created", run_id, {"update_timestamp": col_values["create_timestamp"], **col_values})
-            )
-            for key, value in tags.items():
-                self.events.append(Row("tag", run_id, {"key": key, "value": value}))
+            values = {"update_timestamp": col_values["create_timestamp"], "tags": dict(tags), **col_values}
+            self.events.append(Row("created", run_id, values))
             return
         # Dagster commits the run first and its tags then: a crash between leaves a run without tags.
         try:

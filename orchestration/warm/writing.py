@@ -42,7 +42,7 @@ class _Part:
 
 
 PARTS = {
-    # The tags come with their run: a run without them would be a crash away.
+    # Its row brings the tags along: in another batch than their run they would be refused by the next part.
     "created": _Part(
         {
             **dict.fromkeys(("run_id", "snapshot_id", "pipeline_name", "status", "run_body"), "text"),
@@ -181,7 +181,13 @@ def _by_table(batch: Iterable[Row]) -> dict[str, Sequence[Mapping[str, object]]]
             sorted_.setdefault("run", []).append(status)
     if made:
         sorted_["created"] = list(made.values())
-    return {table: _last_of_each(table, sorted_[table]) for table in PARTS if table in sorted_}
+        sorted_["tag"] = [tag for values in made.values() for tag in _tags(values)]
+    return {table: _last_of_each(table, sorted_[table]) for table in PARTS if sorted_.get(table)}
+
+
+def _tags(created: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
+    tags = cast("Mapping[str, str]", created.get("tags") or {})
+    return [{"run_id": created["run_id"], "key": key, "value": value} for key, value in tags.items()]
 
 
 def _last_of_each(table: str, rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:

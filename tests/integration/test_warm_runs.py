@@ -1,9 +1,14 @@
 """Runs in a warm worker: executed as stock Dagster executes them, apart from each other, answered."""
 
+from typing import cast
+
 import dagster as dg
 import pytest
 
 from integrations.messages import MessageStatus
+from orchestration.warm.commits import Row
+from orchestration.warm.location import load_location
+from orchestration.warm.storage import WarmEventLogStorage, WarmRunStorage
 from tests.integration import warm_jobs
 from tests.warming import WarmHome, warm
 
@@ -209,3 +214,36 @@ def _captured(warm: WarmHome, run_id: str) -> tuple[str, list[str]]:
     (key,) = manager.get_log_keys_for_log_key_prefix([run_id, "compute_logs"], ComputeIOType.STDOUT)
     data, _ = manager.get_log_data_for_type(key, ComputeIOType.STDOUT, 0, None)
     return (data or b"").decode(), key
+
+
+def test_a_run_comes_into_a_batch_together_with_its_tags(warm: WarmHome) -> None:
+    """Apart, the tags would meet a batch without their run, and be refused."""
+    storage = warm.instance.warm_storage
+    rows: list[Row] = []
+    run_storage = warm.instance.run_storage
+    assert isinstance(run_storage, WarmRunStorage)
+    run_storage.events = cast("WarmEventLogStorage", Held(rows))
+    job = load_location(warm.settings, "jobs").job("five").get_definition()
+
+    run = warm.instance.create_run_for_job(job, tags={"team": "tests", "why": "示例"})
+
+    (row,) = rows
+    storage.writer.write([row])
+    stored = warm.instance.get_run_by_id(run.run_id)
+    assert stored is not None
+    assert {"team": "tests", "why": "示例"}.items() <= stored.tags.items()
+    found = warm.instance.get_runs(dg.RunsFilter(tags={"why": "示例"}))
+    assert [one.run_id for one in found] == [run.run_id]
+
+
+class Held:
+    """Takes what the run storage hands to the group commit of a run that is held."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def holds(self, run_id: str) -> bool:
+        return bool(run_id)
+
+    def append(self, row: Row) -> None:
+        self._rows.append(row)
