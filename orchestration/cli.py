@@ -5,6 +5,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -187,6 +188,34 @@ def act(
         show_preview(prepared, as_json=as_json)
     else:
         show_outcome(prepared, carry_out(), as_json=as_json)
+
+
+@app.command()
+def record(
+    conversation: str,
+    *,
+    channel: Annotated[str | None, typer.Option(help="Its network, where several have one of that name.")] = None,
+) -> None:
+    """Print a conversation as a file that can be replayed, without names, secrets and ids."""
+    from orchestration.terminal.rehearsal import record_here
+
+    settings, home = _settings()
+    sys.stdout.write(record_here(conversation, channel, settings, home.endpoints))
+
+
+@app.command()
+def replay(
+    file: Path,
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="Write into the file what comes out now.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Let ops reach other machines.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say a recorded conversation to the code as it is now; exit status 1 when something comes out otherwise."""
+    from orchestration.terminal.rehearsal import replay_here
+
+    same = replay_here(file, _settings()[0], accept=accept, online=online, as_json=as_json)
+    raise typer.Exit(0 if same else FAILED)
 
 
 @app.command()

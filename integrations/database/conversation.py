@@ -111,6 +111,15 @@ class Transcript(Store):
             row = connection.execute(query).first()
         return (row.direct, row.principal_id) if row else None
 
+    def named(self, tenant: str, conversation: str) -> list[Address]:
+        """Return the conversations of this name, one per channel at most."""
+        query = sa.select(conversations.c.channel).where(
+            conversations.c.tenant == tenant, conversations.c.conversation == conversation
+        )
+        with self._transaction() as connection:
+            channels = connection.scalars(query).all()
+        return [Address(tenant=tenant, channel=channel, conversation=conversation) for channel in channels]
+
     def conversations_of(self, tenant: str, principal_id: str, *, limit: int = 100) -> list[Address]:
         """Return the direct conversations of a principal, latest first."""
         query = (

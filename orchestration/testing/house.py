@@ -29,7 +29,7 @@ _THREADS = 4
 
 
 class House:
-    """Runs the jobs of `defs`, and the assistant. A context manager; opening takes a fraction of a second.
+    """Runs the jobs of `defs` (one location's, or several by name) and our own. A context manager.
 
     `model` is what the model says, in order, or models of one's own; `actions` what actions give, by name;
     `resources` stand in for those of `defs`; `settings` are sections as runbell.toml has them.
@@ -38,7 +38,7 @@ class House:
     def __init__(
         self,
         server: Server,
-        defs: dg.Definitions,
+        defs: dg.Definitions | Mapping[str, dg.Definitions],
         *,
         model: Sequence[str | Exception] | Models = (),
         actions: Mapping[str, Scripted] | None = None,
@@ -49,7 +49,7 @@ class House:
         self.effects = Effects(actions)
         self.rooms = itertools.count(1)
         self._server = server
-        self._defs = defs
+        self._defs = {"workflows": defs} if isinstance(defs, dg.Definitions) else dict(defs)
         self._own = dict(resources or {})
         self._sections = dict(settings or {})
         self._open = ExitStack()
@@ -94,12 +94,14 @@ class House:
         workers = self.settings.workers.model_copy(update={"threads": _THREADS})
         settings = self.settings.model_copy(update={"workers": workers})
         runtime = Runtime(settings, self.database, self.instance, location, worker_id(CORE), version="test")
-        publish(self.database, CORE, compile_location(repositories["workflows"], CORE))
+        publish(self.database, CORE, [spec for one in repositories.values() for spec in compile_location(one, CORE)])
         dispatch = Dispatcher(self.database, settings, location=CORE, worker=runtime.worker, memory=_Blank())
         return Worker(runtime, dispatch).start()
 
     def _repositories(self) -> dict[str, dg.RepositoryDefinition]:
         from orchestration.jobs.assistant import assistant
+        from orchestration.jobs.digest import digest
+        from orchestration.jobs.housekeeping import housekeeping
         from orchestration.ops.answering.offers import Offers
 
         platform: dict[str, object] = {
@@ -109,13 +111,13 @@ class House:
             "memory": _Blank(),
             "offers": Offers(self.database, self.models, self.settings.access),
         }
-        theirs = dict(self._defs.resources or {})
-        stand_ins = {name: value for name, value in platform.items() if name in theirs} | self._own
-        workflows = _with_resources(self._defs, {**theirs, **stand_ins})
-        return {
-            "workflows": workflows.get_repository_def(),
-            "platform": dg.Definitions(jobs=[assistant], resources=platform).get_repository_def(),
-        }
+        ours = dg.Definitions(jobs=[assistant, digest, housekeeping], resources=platform)
+        found = {"platform": ours.get_repository_def()}
+        for name, defs in self._defs.items():
+            theirs = dict(defs.resources or {})
+            stand_ins = {key: value for key, value in platform.items() if key in theirs} | self._own
+            found[name] = _with_resources(defs, {**theirs, **stand_ins}).get_repository_def()
+        return found
 
 
 class _Blank:

@@ -1,5 +1,6 @@
 """The conversation tester that authors use, and through it what people do with a command's run."""
 
+import socket
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,12 +10,15 @@ import dagster as dg
 import pytest
 from pydantic import Field
 
-from integrations.errors import InvalidInput
+from integrations.errors import Forbidden, InvalidInput
 from integrations.messages import Principal, Reply
 from integrations.settings import Settings
 from orchestration.actions import Occasion, Outcome, prepare
 from orchestration.authoring import command
-from orchestration.testing import Conversation
+from orchestration.testing import Conversation, Server
+from orchestration.testing.recording import read, record
+from orchestration.testing.replaying import differences, replay
+from orchestration.testing.walls import walls
 from serving.client import Models
 from serving.schema import ChatMessage, ChatRequest
 
@@ -225,3 +229,44 @@ def test_chinese_commands_get_chinese_buttons(conversation: Open) -> None:
     assert said.buttons == ["再次运行"]
     assert again.answer.startswith("Refunded order 7")
     assert ada.say(f"/再次 {said.run.id}").answer.startswith("已经执行过了")  # type: ignore[union-attr]
+
+
+def test_a_recorded_conversation_comes_out_the_same_until_the_code_changes(
+    conversation: Open, runbell_server: Server
+) -> None:
+    ada = conversation(defs, name="Ada Lovelace", actions={"http_request": Outcome(text="accepted")})
+    ada.say("/refund order=7 password=hunter2")
+    ada.press("Run again")
+    ada.say("/refund order=seven")
+    ada.say("Refund the order 9, please; write to ada@shop.org")
+    ada.press("Yes")
+
+    text = record(ada.house.database, "default", ada.address.conversation).written()
+    recorded = read(text)
+    first_replay = replay(recorded, runbell_server, {"shop": defs})
+    accepted = read(first_replay.written())
+    again = replay(accepted, runbell_server, {"shop": defs})
+    changed = replay(accepted, runbell_server, {"shop": dg.Definitions(jobs=[mendable, quiet])})
+
+    assert not any(word in text for word in ("hunter2", "Lovelace", "ada@shop.org", ada.principal.id))
+    assert [turn.command for turn in recorded.turns] == ["refund", "refund", None, None, "refund"]
+    assert recorded.turns[1].press == "Run again"
+    # The outcome of an action is not in a transcript: its preview is what a replay has, until it is accepted.
+    assert [line.splitlines()[0] for line in differences(recorded, first_replay)] == [
+        "turn 1: /refund order=7 password=[redacted]", "turn 2: [Run again]", "turn 5: [Yes]",
+    ]  # fmt: skip
+    assert accepted.turns[0].effects == [
+        {"action": "http_request", "url": "https://pay.example.com/7", "method": "POST"}
+    ]
+    assert not list(differences(accepted, again))
+    assert "-command: refund" in next(differences(accepted, changed))
+
+
+def test_a_replay_reaches_no_other_machine() -> None:
+    with walls(), socket.socket() as here, pytest.raises(Forbidden, match="nothing leaves"):
+        here.connect(("192.0.2.1", 9))
+
+
+def test_a_recording_that_can_t_be_read_says_where() -> None:
+    with pytest.raises(InvalidInput, match=r"turns.0.stats"):
+        read("runbell: 1\nturns:\n- {say: hello, stats: answered}\n")
