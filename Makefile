@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help transformers up down status test check fmt lock clean
+.PHONY: help transformers up down status test check fmt lock pictures clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,9 @@ test-%: $(VENV)/.dev
 fmt: $(VENV)/.dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m tests.pictures
 
 lock: $(VENV)/.uv
 	cd requirements && for name in uv runtime dev transformers; do \

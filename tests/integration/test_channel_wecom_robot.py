@@ -295,6 +295,49 @@ async def test_a_wrong_secret_is_refused_and_not_shown(
     assert "wrong-s3cret" not in channel.link.detail
 
 
+async def test_files_go_out_in_pieces_after_the_text_of_the_answer(
+    wecom: SimulatedWeComRobot, database: Database, tmp_path: Path
+) -> None:
+    store, large = FileStore(tmp_path / "files"), bytes(range(256)) * 5000  # Three pieces.
+    report = store.put(large, name="report.bin")
+    picture = store.put(b"\x89PNG....", name="plot.png", media_type="image/png")
+
+    def script(message: InboundMessage) -> list[OutboundMessage]:
+        text = "" if message.text == "only" else "here they are"
+        answer = OutboundMessage(address=message.address, text=text, in_reply_to=message.ref)
+        return [answer.model_copy(update={"attachments": (report, picture)})]
+
+    wecom.fail("aibot_upload_media_chunk", Fault(body={"errcode": -1, "errmsg": "busy"}))
+    async with connected(wecom, database, tmp_path, script) as rig:
+        await wecom.say("lin", "report")
+        await wecom.until(lambda: len(wecom.shown.get("lin", [])) == 3)
+        await wecom.say("ann", "only")
+        await wecom.until(lambda: len(wecom.shown.get("ann", [])) == 2)
+        await wecom.until(lambda: len(rig.outbox("sent")) == 2)
+
+    kinds = [(body["msgtype"], body.get(body["msgtype"], {}).get("media_id")) for body in wecom.shown["lin"]]
+    assert kinds[0][0] == "markdown"  # The stream had ended when the upload was tried again.
+    assert [(kind, wecom.uploads[str(media)]) for kind, media in kinds[1:]] == [
+        ("file", large),
+        ("image", b"\x89PNG...."),
+    ]
+    assert [body["msgtype"] for body in wecom.shown["ann"]] == ["file", "image"]
+
+
+async def test_a_file_that_is_not_confirmed_is_not_sent_again(wecom: SimulatedWeComRobot, tmp_path: Path) -> None:
+    report = FileStore(tmp_path / "files").put(b"content", name="report.txt")
+    channel = channel_of(wecom, tmp_path)
+    async with listening(channel):
+        await wecom.until(lambda: channel.link.state == "up")
+        wecom.fail("aibot_send_msg", CUT_AFTERWARDS)
+        address = Address(channel="wecom-robot", conversation="lin")
+        delivery = await channel.send(OutboundMessage(address=address, text="", attachments=(report,)))
+    await channel.aclose()
+
+    assert delivery.state == "unknown"
+    assert len(wecom.shown["lin"]) == 1
+
+
 async def test_the_check_says_what_is_wrong(wecom: SimulatedWeComRobot) -> None:
     right = wecom.settings()
     assert await check(right) == []

@@ -12,6 +12,7 @@ from integrations.settings_channels import Email as Section
 
 SMTPS_PORT = 465
 Encryption = Literal["tls", "starttls", "none"]
+_NEEDED = ("address", "imap_host", "smtp_host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class Access:
 
 def access(section: Section) -> Access:
     """Read the settings; raises Misconfigured for what is blank, and for a password in the clear to another machine."""
-    for name in ("address", "user", "imap_host", "smtp_host"):
-        if not (getattr(section, name) or "").strip():
+    user = section.address if section.user is None else section.user
+    for name, value in (("user", user), *((name, getattr(section, name)) for name in _NEEDED)):
+        if not (value or "").strip():
             raise Misconfigured(f"channels.email.{name} is missing.")
     address = (section.address or "").strip()
     if "@" not in address or not address.isascii() or not address.isprintable():
@@ -62,7 +64,7 @@ def access(section: Section) -> Access:
         raise Misconfigured('channels.email: encryption = "none" is for servers on this machine only.')
     return Access(
         address=address,
-        user=(section.user or "").strip(),
+        user=(user or "").strip(),
         password=secrets.resolve(section.password, name="channels.email.password").get_secret_value(),
         imap=imap,
         smtp=smtp,

@@ -1,13 +1,14 @@
 """Simulated intelligent robot of WeCom: its long connection, and members who write, press buttons and open the chat.
 
 Refused as the real one does: a wrong secret, answers under unknown or ended request ids, texts beyond 20 480 bytes,
-cards without a task id. A newer connection displaces the older. What is pushed while nobody is connected is lost:
-whether the real one brings it again is not documented. Operations for `fail` (a fault's body is `{"errcode": …}`) and
-`limits`: the commands as they are called.
+cards without a task id, files whose pieces are not the whole. A newer connection displaces the older. What is pushed
+while nobody is connected is lost: whether the real one brings it again is not documented. Operations for `fail` (a
+fault's body is `{"errcode": …}`) and `limits`: the commands as they are called.
 """
 
 import asyncio
 import base64
+import hashlib
 import itertools
 import json
 import secrets
@@ -24,6 +25,7 @@ from integrations.settings_channels import WeCom
 Json = dict[str, Any]
 MAX_CONTENT = 20_480
 EVENT_SECONDS = 5.0
+MAX_FILE, MAX_PIECE, MAX_PIECES = 20 * 1024 * 1024, 512 * 1024, 100
 
 
 class SimulatedWeComRobot(Simulator):
@@ -37,6 +39,8 @@ class SimulatedWeComRobot(Simulator):
         self.streams: dict[str, list[str]] = {}
         self.welcomes: list[Json] = []
         self.updates: list[Json] = []
+        self.uploads: dict[str, bytes] = {}
+        self._uploading: dict[str, Json] = {}
         self._subscribed: web.WebSocketResponse | None = None
         self._requests: dict[str, tuple[str, str, float]] = {}
         self._files: dict[str, bytes] = {}
@@ -143,7 +147,8 @@ class SimulatedWeComRobot(Simulator):
         elif socket is not self._subscribed:
             answer = {"errcode": 846600, "errmsg": "not subscribed"}
         else:
-            answer = {"errcode": 0} if command == "ping" else self._take(command, request, body)
+            take = self._upload if command.startswith("aibot_upload_media_") else self._take
+            answer = {"errcode": 0} if command == "ping" else take(command, request, body)
         return answer if fault is None else _faulty(fault)
 
     async def _subscribe(self, socket: web.WebSocketResponse, body: Json) -> Json:
@@ -156,9 +161,32 @@ class SimulatedWeComRobot(Simulator):
             await earlier.close()
         return {"errcode": 0, "errmsg": "ok"}
 
+    def _upload(self, command: str, _: str, body: Json) -> Json:
+        if command.endswith("init"):
+            if not 0 < body["total_size"] <= MAX_FILE or not 0 < body["total_chunks"] <= MAX_PIECES:
+                return {"errcode": 40006, "errmsg": "invalid media size"}
+            number = f"u{next(self._numbers)}"
+            self._uploading[number] = {**body, "pieces": {}}
+            return {"errcode": 0, "body": {"upload_id": number}}
+        told = self._uploading.get(str(body.get("upload_id")))
+        if told is None:
+            return {"errcode": 846610, "errmsg": "invalid upload_id"}
+        return _piece(told, body) if command.endswith("chunk") else self._uploaded(told)
+
+    def _uploaded(self, told: Json) -> Json:
+        data = b"".join(piece for _, piece in sorted(told["pieces"].items()))
+        if (len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()) != (told["total_size"], told["md5"]):
+            return {"errcode": 846612, "errmsg": "the pieces are not the whole"}
+        media = f"media{next(self._numbers)}"
+        self.uploads[media] = data
+        return {"errcode": 0, "body": {"type": told["type"], "media_id": media}}
+
     def _take(self, command: str, request: str, body: Json) -> Json:
         if refusal := _refusal(body):
             return refusal
+        kind = str(body.get("msgtype"))
+        if kind in ("file", "image") and body[kind].get("media_id") not in self.uploads:
+            return {"errcode": 40007, "errmsg": "invalid media_id"}
         if command == "aibot_send_msg":
             self.shown.setdefault(str(body["chatid"]), []).append(body)
             return {"errcode": 0}
@@ -188,6 +216,14 @@ class SimulatedWeComRobot(Simulator):
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=self._files[request.match_info["name"]])
+
+
+def _piece(told: Json, body: Json) -> Json:
+    piece = base64.b64decode(body["base64_data"])
+    if len(piece) > MAX_PIECE or body["chunk_index"] >= told["total_chunks"]:
+        return {"errcode": 846611, "errmsg": "invalid chunk"}
+    told["pieces"][body["chunk_index"]] = piece
+    return {"errcode": 0}
 
 
 def _refusal(body: Json) -> Json | None:

@@ -1,9 +1,9 @@
 """WeCom's intelligent robot: spoken to alone or mentioned in groups, over its long connection.
 
 What answers a message that came over the present connection is a stream under its request id; everything else is
-sent by `aibot_send_msg`. Neither has a key against sending twice, so what is unclear stays unknown. Files can't be
-sent: their upload is not documented where it could be read. Limits of 30 messages a minute and 1000 an hour per
-conversation, and 20 480 bytes of text, are the app's and the callback robot's, taken to hold here [U].
+sent by `aibot_send_msg`, files above all (`robot_files.py`). Neither has a key against sending twice, so what is
+unclear stays unknown. Limits of 30 messages a minute and 1000 an hour per conversation, and 20 480 bytes of text, are
+the app's and the callback robot's, taken to hold here [U].
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from integrations.channels.http import Lost
 from integrations.channels.link import Keeper
 from integrations.channels.members import Json
 from integrations.channels.wecom import cards, robot_events
+from integrations.channels.wecom.robot_files import WithFiles
 from integrations.channels.wecom.robot_socket import SILENCE_SECONDS, Account, Line, converse
 from integrations.channels.wecom.robot_stream import RobotStream, frame
 from integrations.channels.wecom.verify import decrypt_file
@@ -46,6 +47,9 @@ CAPABILITIES = Capabilities(
     markdown=True,
     buttons=cards.MAX_BUTTONS,
     cards=True,
+    files=True,
+    pictures=True,
+    max_file=MAX_BYTES,
     streaming="native",
     max_text=20_000,
     unit="bytes",
@@ -117,25 +121,30 @@ class Robot:
 
     async def send(self, message: OutboundMessage) -> Delivery:
         """Answer the message that asked, where its connection still stands, or send a message by itself."""
-        line, request = self._live(message)
-        return await RobotStream(line, request, self._send, self._build).finish(message)
+        return await self._answer_to(message).finish(message)
 
     async def open_stream(self, message: OutboundMessage) -> Stream:
         """Begin an answer; where nothing came over this connection that it answers, it is shown at its end."""
-        line, request = self._live(message)
-        return RobotStream(line, request, self._send, self._build)
+        return self._answer_to(message)
 
     async def take_over(self, handle: str, message: OutboundMessage) -> Delivery:
         """Refuse: a stream ends with its connection."""
         raise Rejected(f"The stream {handle} to {message.address.conversation} has ended with its connection.")
 
-    async def _send(self, message: OutboundMessage) -> Delivery:
+    def _answer_to(self, message: OutboundMessage) -> WithFiles:
+        line, request = self._live(message)
+        return WithFiles(RobotStream(line, request, self._send, self._build), self._present, self._files)
+
+    def _present(self) -> Line:
         if self._line is None or not self._line.open:
             raise Unavailable("The robot's connection is not there.", after=1.0)
-        done = 0
+        return self._line
+
+    async def _send(self, message: OutboundMessage) -> Delivery:
+        line, done = self._present(), 0
         try:
             for body in self._bodies(message):
-                await self._line.call("aibot_send_msg", {"chatid": message.address.conversation, **body})
+                await line.call("aibot_send_msg", {"chatid": message.address.conversation, **body})
                 done += 1
         except Lost as error:
             return Delivery(state="unknown", error=str(error))

@@ -47,8 +47,8 @@ class Line:
         """Whether it can still carry something."""
         return not self._socket.closed
 
-    async def call(self, command: str, body: Json | None = None, request_id: str = "") -> None:
-        """Send a frame and wait until it is taken.
+    async def call(self, command: str, body: Json | None = None, request_id: str = "") -> Json:
+        """Send a frame, wait until it is taken, and return what came back with that.
 
         Raises Unavailable where it was not sent, RateLimited or Rejected as it was refused, Lost where nobody knows.
         """
@@ -61,11 +61,13 @@ class Line:
                 raise Unavailable("The robot's connection is not there.")
             await self._socket.send_str(json.dumps(frame, ensure_ascii=False))
             async with asyncio.timeout(ACK_SECONDS):
-                check(await answer)
+                taken = await answer
+            check(taken)
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
             raise Lost(f"WeCom did not confirm it ({type(error).__name__}).") from None
         finally:
             self._forget(request, answer)
+        return table(taken, "body")
 
     def answered(self, frame: Json) -> None:
         """Pass on what came back."""
