@@ -140,8 +140,14 @@ class Email(Section):
     """E-mail: IMAP in, SMTP out."""
 
     address: str | None = None
-    user: str | None = None
+    user: str | None = Field(default=None, description="Default: the address.")
+    sign_in: Literal["password", "oauth"] = "password"
     password: str | None = None
+    oauth_token_url: str | None = Field(default=None, description="The provider's token server, for sign-in by OAuth.")
+    oauth_client_id: str | None = None
+    oauth_client_secret: str | None = None
+    oauth_refresh_token: str | None = Field(default=None, description="Without it: the client's own credentials.")
+    oauth_scope: str = ""
     imap_host: str | None = None
     imap_port: Port = 993
     smtp_host: str | None = None

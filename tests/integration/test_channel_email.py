@@ -324,6 +324,47 @@ async def test_tls_from_the_start_is_used_both_ways_and_an_unknown_certificate_r
     assert [one.partition(":")[0] for one in refused] == ["IMAP", "SMTP"]
 
 
+@pytest.mark.parametrize("grant", ["client_credentials", "refresh_token"])
+async def test_tokens_sign_in_where_passwords_do_not(
+    mail: SimulatedEmail, tmp_path: Path, grant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    more = {"oauth_refresh_token": mail.refresh_token} if grant == "refresh_token" else {}
+    section = mail.oauth(**more)
+    create_token(tmp_path)
+    settings = Settings(home=tmp_path, channels=Channels(email=section))
+    channel = Email.of(settings, section, lookup=mail.lookup)
+    async with listening(channel) as received:
+        await mail.write("hello")
+        await mail.until(lambda: received)
+        await channel.send(to(LIN, "hi"))
+        mail.tokens.clear()  # All that it has is of no use: the next connection asks for another one.
+        with pytest.raises(Misconfigured, match="token"):
+            await channel.send(to(LIN, "refused"))
+        await channel.send(to(LIN, "again"))
+
+    assert mail.texts() == ["hi", "again"]
+    assert {call["grant_type"] for call in mail.called("token")} == {grant}
+    assert len(mail.called("token")) == 2
+    assert not any(word in caplog.text for word in ("token-", mail.client_secret, mail.refresh_token))
+
+
+async def test_the_check_says_what_a_token_lacks(mail: SimulatedEmail) -> None:
+    right = mail.oauth()
+    assert await check(right) == []
+    assert "app password" in (await check(mail.settings().model_copy(update={"password": "old"})))[0]
+    for changed, told in (
+        ({"oauth_client_secret": "no"}, "oauth_client_secret"),
+        ({"oauth_refresh_token": "no"}, "refresh token has ended"),
+        ({"oauth_client_secret": None}, "oauth_client_secret"),
+        ({"oauth_client_id": " "}, "oauth_client_id is missing"),
+        ({"oauth_token_url": "http://login.example/token"}, "https"),
+    ):
+        assert told in (await check(right.model_copy(update=changed)))[0]
+    mail.user = "somebody else"
+    assert "right to this mailbox" in (await check(right.model_copy(update={"user": "bell"})))[0]
+
+
 async def test_the_check_says_what_is_wrong(mail: SimulatedEmail) -> None:
     right = mail.settings()
     assert await check(right) == []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from integrations.channels.email.oauth import Oauth
 from integrations.errors import Misconfigured
 from integrations.security import secrets
 from integrations.settings_channels import Email as Section
@@ -31,10 +32,20 @@ class Access:
     address: str
     user: str
     password: str = field(repr=False)
+    oauth: Oauth | None
     imap: Server
     smtp: Server
     ca_file: Path | None = None
     mailbox: str = "INBOX"
+
+    async def secret(self) -> str:
+        """Return the password, or a token where there is none; raises as `Oauth.token` does."""
+        return self.password if self.oauth is None else await self.oauth.token()
+
+    def refused(self, secret: str) -> None:
+        """Hear that a server did not take it."""
+        if self.oauth is not None:
+            self.oauth.forget(secret)
 
     def tls(self) -> ssl.SSLContext:
         """Return what checks certificates: the system's authorities, or the one of the settings."""
@@ -62,10 +73,12 @@ def access(section: Section) -> Access:
     )
     if section.encryption == "none" and not (_here(imap.host) and _here(smtp.host)):
         raise Misconfigured('channels.email: encryption = "none" is for servers on this machine only.')
+    oauth = Oauth.of(section) if section.sign_in == "oauth" else None
     return Access(
         address=address,
         user=(user or "").strip(),
-        password=secrets.resolve(section.password, name="channels.email.password").get_secret_value(),
+        password="" if oauth else secrets.resolve(section.password, name="channels.email.password").get_secret_value(),
+        oauth=oauth,
         imap=imap,
         smtp=smtp,
         ca_file=section.ca_file,

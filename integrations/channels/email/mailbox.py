@@ -111,7 +111,8 @@ class Box:
 
     async def __aenter__(self) -> Self:
         try:
-            await self.run(self._open)
+            secret = await self._access.secret()
+            await self.run(lambda: self._open(secret))
         except BaseException:
             self._end()
             raise
@@ -129,7 +130,7 @@ class Box:
         except ssl.SSLCertVerificationError as error:
             raise Misconfigured(f"The IMAP server's certificate is not trusted: {error.verify_message}.") from None
         except LoginError as error:
-            raise _refused(str(error)) from None
+            raise _refused(str(error), token=self._access.oauth is not None) from None
         except CapabilityError:
             raise Misconfigured(
                 "The IMAP server offers no STARTTLS: set encryption and imap_port as it wants."
@@ -170,7 +171,7 @@ class Box:
         self.client.idle_check(timeout=seconds)
         self.client.idle_done()
 
-    def _open(self) -> None:
+    def _open(self, secret: str) -> None:
         server = self._access.imap
         tls = self._access.tls()
         client = IMAPClient(
@@ -183,7 +184,7 @@ class Box:
         self._client = client
         if server.encryption == "starttls":
             client.starttls(tls)
-        client.login(self._access.user, self._access.password)
+        self._sign_in(client, secret)
         self.idles = client.has_capability("IDLE")
         try:
             client.select_folder(self._access.mailbox)
@@ -191,6 +192,16 @@ class Box:
             if isinstance(error, imaplib.IMAP4.abort):
                 raise
             raise Misconfigured(f"There is no mailbox {self._access.mailbox!r}: set channels.email.mailbox.") from None
+
+    def _sign_in(self, client: IMAPClient, secret: str) -> None:
+        if self._access.oauth is None:
+            client.login(self._access.user, secret)
+            return
+        try:
+            client.oauth2_login(self._access.user, secret)
+        except LoginError:
+            self._access.refused(secret)
+            raise
 
     def _end(self) -> None:
         """Break the connection, which wakes its thread, and let that close it: closing waits for whoever reads."""
@@ -211,9 +222,13 @@ def _close(client: IMAPClient) -> None:
         logger.debug("the IMAP connection had ended before")
 
 
-def _refused(said: str) -> RunbellError:
+def _refused(said: str, *, token: bool) -> RunbellError:
     if "UNAVAILABLE" in said or "INUSE" in said or "LIMIT" in said:
         return Unavailable("The IMAP server lets nobody in for now.", after=30.0)
+    if token:
+        return Misconfigured(
+            "The IMAP server refuses the token: the application needs the right to this mailbox; look at oauth_scope."
+        )
     return Misconfigured(
         "The IMAP server refuses user and password: many providers want an app password, and IMAP switched on."
     )

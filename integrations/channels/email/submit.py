@@ -38,7 +38,7 @@ async def submit(access: Access, letter: Letter) -> Delivery:
 
 async def connect(access: Access) -> SMTP:
     """Return a connection that is signed in; the caller closes it."""
-    server = access.smtp
+    server, secret = access.smtp, await access.secret()
     smtp = SMTP(
         hostname=server.host,
         port=server.port,
@@ -50,11 +50,22 @@ async def connect(access: Access) -> SMTP:
     )
     try:
         await smtp.connect()
-        await smtp.login(access.user, access.password)
+        await _sign_in(smtp, access, secret)
     except (SMTPException, OSError) as error:
         smtp.close()
         raise _unconnected(error) from None
     return smtp
+
+
+async def _sign_in(smtp: SMTP, access: Access, secret: str) -> None:
+    if access.oauth is None:
+        await smtp.login(access.user, secret)
+        return
+    try:
+        await smtp.auth_xoauth2(access.user, secret)
+    except SMTPAuthenticationError:
+        access.refused(secret)
+        raise
 
 
 async def probe(access: Access) -> None:
@@ -106,7 +117,7 @@ def _unconnected(error: Exception) -> RunbellError:
     if isinstance(error, SMTPAuthenticationError):
         if 400 <= error.code < 500:
             return Unavailable(f"The SMTP server lets nobody in for now ({error.code}).", after=30.0)
-        return Misconfigured(f"The SMTP server refuses user and password ({error.code}).")
+        return Misconfigured(f"The SMTP server refuses user and password, or the token ({error.code}).")
     if isinstance(error, SMTPNotSupported):
         return Misconfigured("The SMTP server offers no STARTTLS or no sign-in at this port: set smtp_port.")
     if isinstance(error, SMTPResponseException):

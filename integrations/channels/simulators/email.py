@@ -32,10 +32,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from integrations.channels.simulators.base import Fault, Recorded, Simulator
-from integrations.channels.simulators.email_servers import MAX_LINE, Connection, Imap, Smtp, Stored
+from integrations.channels.simulators.email_servers import MAX_LINE, Connection, Imap, Stored
+from integrations.channels.simulators.email_submission import Smtp
 from integrations.settings_channels import Email
 
-SELECTOR = "key1"
+SELECTOR, CLIENT = "key1", "client-1"
 
 
 class SimulatedEmail(Simulator):
@@ -44,6 +45,8 @@ class SimulatedEmail(Simulator):
     def __init__(self) -> None:
         super().__init__()
         self.address, self.user, self.password = "bell@runbell.test", "bell", "m4il p@ss"
+        self.client_secret, self.refresh_token, self.token_seconds = "client-s3cret", "refresh-t0ken", 3600
+        self.tokens: set[str] = set()
         self.idles, self.mute = True, False
         self.mails: list[Stored] = []
         self.sent: list[EmailMessage] = []
@@ -88,9 +91,27 @@ class SimulatedEmail(Simulator):
             }
         )
 
+    def oauth(self, **more: object) -> Email:
+        """Return the section that signs in by tokens, as the client itself; passwords are refused from now on."""
+        self.password = ""
+        grant = {"sign_in": "oauth", "oauth_token_url": f"{self.url}/token", "oauth_client_id": CLIENT}
+        grant |= {"oauth_client_secret": self.client_secret, "oauth_scope": "mail"}
+        return self.settings().model_copy(update={**grant, **more})
+
     def routes(self) -> Iterable[web.RouteDef]:
-        """Return nothing: e-mail is not HTTP."""
-        return []
+        """Return the token server; all else of e-mail is not HTTP."""
+        return [web.post("/token", self._token)]
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        said = dict(await request.post())
+        await self.meet(request, "token", {"grant_type": said.get("grant_type"), "scope": said.get("scope")})
+        if (said.get("client_id"), said.get("client_secret")) != (CLIENT, self.client_secret):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        if said.get("grant_type") == "refresh_token" and said.get("refresh_token") != self.refresh_token:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        token = f"token-{next(self._numbers)}"
+        self.tokens.add(token)
+        return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": self.token_seconds})
 
     def secure(self) -> Path:
         """Offer STARTTLS from now on; returns the file of the authority that signs for 127.0.0.1."""

@@ -1,6 +1,6 @@
-"""The two servers of the simulated mail provider: an IMAP4rev1 with IDLE and STARTTLS, and an SMTP submission.
+"""The simulated mail provider's IMAP server, with IDLE and STARTTLS; SMTP is in `email_submission`.
 
-They speak as much of RFC 9051 / 3501, 2177, 5321, 4954 and 3207 as mail clients use, and refuse what real ones refuse.
+It speaks as much of RFC 9051 / 3501 and 2177 as mail clients use, and refuses what real ones refuse.
 `Provider` is what they serve; `email.py` implements it.
 """
 
@@ -19,6 +19,7 @@ from integrations.channels.simulators.base import Fault
 MAX_LINE = 1_000_000
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\(|\)|[^\s()"]+')
 IDLES = "IDLE"
+CHALLENGE = base64.b64encode(b'{"status":"401","schemes":"bearer"}').decode()
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Provider(Protocol):
 
     user: str
     password: str
+    tokens: set[str]
     idles: bool
     mute: bool
     mails: list[Stored]
@@ -120,7 +122,12 @@ class Imap(Connection):
                 return
 
     async def _serve(self, tag: str, command: str, words: list[str]) -> None:
-        before_login = {"CAPABILITY": self._capability, "LOGIN": self._login, "STARTTLS": self._starttls}
+        before_login = {
+            "AUTHENTICATE": self._authenticate,
+            "CAPABILITY": self._capability,
+            "LOGIN": self._login,
+            "STARTTLS": self._starttls,
+        }
         after: dict[str, Callable[[list[str]], object]] = {
             "SELECT": self._select,
             "NOOP": self._noop,
@@ -157,8 +164,19 @@ class Imap(Connection):
         await self.writer.start_tls(self.provider.tls)
 
     async def _login(self, tag: str, words: list[str]) -> None:
-        self._signed_in = words == [self.provider.user, self.provider.password]
+        self._signed_in = bool(self.provider.password) and words == [self.provider.user, self.provider.password]
         await self.say(f"{tag} {'OK welcome' if self._signed_in else 'NO [AUTHENTICATIONFAILED] wrong password'}")
+
+    async def _authenticate(self, tag: str, words: list[str]) -> None:
+        if words != ["XOAUTH2"]:
+            await self.say(f"{tag} NO [CANNOT] no such mechanism")
+            return
+        await self.say("+ ")
+        self._signed_in = bears(await self.hear(), self.provider)
+        if not self._signed_in:
+            await self.say(f"+ {CHALLENGE}")
+            await self.hear()
+        await self.say(f"{tag} {'OK welcome' if self._signed_in else 'NO [AUTHENTICATIONFAILED] invalid token'}")
 
     def _select(self, words: list[str]) -> list[bytes]:
         if words != ["INBOX"]:
@@ -238,92 +256,10 @@ class Imap(Connection):
         await self.say(f"{tag} OK IDLE completed")
 
 
-class Smtp(Connection):
-    """One SMTP client's connection."""
-
-    _signed_in = False
-    _sender = ""
-    _receiver = ""
-
-    async def run(self) -> None:
-        """Serve until the client leaves."""
-        if not await self._met("CONNECT"):
-            return
-        await self.say("220 mail.test ESMTP")
-        while True:
-            command, _, given = (await self.hear()).partition(" ")
-            command = command.upper()
-            self.provider.note(command, "" if command == "AUTH" else given)
-            if command == "QUIT":
-                await self.say("221 bye")
-                return
-            if await self._met(command):
-                await self._serve(command, given)
-
-    async def _met(self, operation: str) -> bool:
-        """Answer as a fault says, if there is one; returns whether to go on."""
-        fault = self.provider.fault(f"SMTP {operation}")
-        if fault is None:
-            return True
-        if fault.status is None:
-            self.abort()
-        else:
-            await self.say(f"{fault.status} {fault.body}")
-        return False
-
-    async def _serve(self, command: str, given: str) -> None:
-        if command == "EHLO":
-            encrypted = self.writer.get_extra_info("sslcontext") is not None
-            offers = ["STARTTLS"] if self.provider.tls is not None and not encrypted else ["AUTH PLAIN"]
-            await self.say("250-mail.test", *(f"250-{offer}" for offer in offers), "250 8BITMIME")
-        elif command == "STARTTLS" and self.provider.tls is not None:
-            await self.say("220 begin now")
-            await self.writer.start_tls(self.provider.tls)
-        elif command == "AUTH":
-            await self.say(self._authenticate(given))
-        elif not self._signed_in:
-            await self.say("530 5.7.0 Authentication required")
-        elif command == "DATA":
-            await self._data()
-        else:
-            await self.say(self._envelope(command, given))
-
-    def _authenticate(self, given: str) -> str:
-        kind, _, sealed = given.partition(" ")
-        expected = f"\0{self.provider.user}\0{self.provider.password}"
-        self._signed_in = kind.upper() == "PLAIN" and base64.b64decode(sealed).decode() == expected
-        return "235 welcome" if self._signed_in else "535 5.7.8 wrong password"
-
-    def _envelope(self, command: str, given: str) -> str:
-        address = re.search(r"<([^<>]*)>", given)
-        if command == "MAIL" and address:
-            self._sender, self._receiver = address[1], ""
-        elif command == "RCPT" and address and self._sender:
-            self._receiver = address[1]
-        elif command not in {"RSET", "NOOP"}:
-            return "503 5.5.1 not now"
-        return "250 2.0.0 fine"
-
-    async def _data(self) -> None:
-        if not self._receiver:
-            await self.say("503 5.5.1 not now")
-            return
-        await self.say("354 go on")
-        lines: list[bytes] = []
-        while (line := await self.reader.readline()) != b".\r\n":
-            if not line:
-                raise EOFError
-            lines.append(line[1:] if line.startswith(b".") else line)
-        fault = self.provider.fault("SMTP CONTENT")
-        if fault is None or fault.done:
-            refused = self.provider.arrived(self._sender, self._receiver, b"".join(lines))
-            if fault is None:
-                await self.say(refused or "250 2.0.0 queued")
-                return
-        if fault.status is None:
-            self.abort()
-        else:
-            await self.say(f"{fault.status} {fault.body}")
+def bears(sealed: str, provider: Provider) -> bool:
+    """Whether an XOAUTH2 response (developers.google.com/gmail/imap/xoauth2-protocol) bears a living token."""
+    said = base64.b64decode(sealed).decode()
+    return said in {f"user={provider.user}\1auth=Bearer {token}\1\1" for token in provider.tokens}
 
 
 def _lines(found: object) -> list[str | bytes]:
