@@ -64,6 +64,7 @@ def status(*, as_json: AsJson = False) -> None:
     from datetime import UTC, datetime
 
     from integrations.gateway.client import channel_states
+    from integrations.gateway.installation import reach
     from orchestration.supervise.status import status as look
     from orchestration.supervise.status import with_channels
     from orchestration.terminal.lifecycle import links
@@ -72,7 +73,7 @@ def status(*, as_json: AsJson = False) -> None:
     settings, home = _settings()
     found = look(home, time.time())
     if any(row.name == "gateway" and row.healthy for row in found.rows):
-        found = with_channels(found, channel_states(settings.gateway_url), datetime.now(UTC))
+        found = with_channels(found, channel_states(reach(settings)), datetime.now(UTC))
     if as_json:
         _print({**asdict(found), "well": found.well})
     else:
@@ -109,10 +110,11 @@ def send(
 ) -> None:
     """Say something and print the answer; exit status 0 answered, 1 failed."""
     from integrations.gateway.client import Client
+    from integrations.gateway.installation import reach
     from orchestration.terminal.answers import show_message
 
     settings, home = _settings()
-    with Client(settings.gateway_url, home.path) as client:
+    with Client(reach(settings), home.path) as client:
         state = client.send(text, conversation=conversation, timeout_s=timeout)
     raise typer.Exit(show_message(state, settings.gateway_url, as_json=as_json))
 
@@ -122,20 +124,22 @@ def chat(
     *, conversation: Annotated[str, typer.Option(help="Its name; the same name goes on where it was.")] = "terminal"
 ) -> None:
     """Chat in the terminal."""
+    from integrations.gateway.installation import reach
     from orchestration.terminal.chat import talk
 
     settings, home = _settings()
-    raise typer.Exit(talk(settings.gateway_url, home.path, conversation))
+    raise typer.Exit(talk(reach(settings), home.path, conversation))
 
 
 @app.command()
 def commands(*, as_json: AsJson = False) -> None:
     """List the commands that may be run."""
     from integrations.gateway.client import Client
+    from integrations.gateway.installation import reach
     from orchestration.terminal.answers import show_commands
 
     settings, home = _settings()
-    with Client(settings.gateway_url, home.path) as client:
+    with Client(reach(settings), home.path) as client:
         show_commands(client.commands(), as_json=as_json)
 
 
@@ -149,11 +153,12 @@ def run(
 ) -> None:
     """Run a command and print what it answers; exit status 0 when it succeeded."""
     from integrations.gateway.client import Client
+    from integrations.gateway.installation import reach
     from orchestration.terminal.answers import show_run
     from orchestration.terminal.arguments import refused, typed
 
     settings, home = _settings()
-    with Client(settings.gateway_url, home.path) as client:
+    with Client(reach(settings), home.path) as client:
         known = client.commands()
         try:
             state = client.run(command, typed(command, arguments or [], known), timeout_s=timeout)
@@ -252,11 +257,12 @@ def connect(
 ) -> None:
     """Set a network up, test it against the platform, and say what is missing; exit status 0 when all is well."""
     from integrations.gateway.client import channel_states
+    from integrations.gateway.installation import reach
     from orchestration.terminal import connect as connecting
 
     settings, _ = _settings()
     if network is None:
-        states = channel_states(settings.gateway_url)
+        states = channel_states(reach(settings))
         raise typer.Exit(connecting.show_networks(settings, states, as_json=as_json))
     found = connecting.find(network)
     if not check:

@@ -150,9 +150,12 @@ async def _run(browser: Browser, place: Platform) -> None:
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         answer = (await client.post(f"{url}/graphql", json=query)).json()
     run_id = answer["data"]["runsOrError"]["results"][0]["id"]
-    page = await browser.new_page(viewport={"width": 1180, "height": 640})
+    page = await browser.new_page(viewport={"width": 1180, "height": 760})
     await page.goto(f"{url}/runs/{run_id}")
     await page.get_by_text("RUN_SUCCESS").first.wait_for(timeout=60_000)
+    await page.get_by_role("button", name="View tags and config").click()
+    await page.get_by_text("runbell/channel").first.wait_for(timeout=60_000)
+    await asyncio.sleep(0.5)  # The dialogue slides in.
     _kept("run", await page.screenshot())
     await page.close()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from integrations.settings import Settings
+
 NAME = "runbell"
 
 
@@ -18,6 +20,15 @@ def program() -> str:
     script = Path(sys.executable).with_name(NAME)
     here = Path.cwd()
     return os.fspath(script.relative_to(here) if script.is_relative_to(here) else script)
+
+
+def reach(settings: Settings) -> str:
+    """Return where the gateway is reached from here: directly where it runs, by its public address elsewhere."""
+    gateway = settings.gateway
+    if gateway.public_url is None or not is_kept(settings.state):
+        return settings.gateway_url
+    host = gateway.host if gateway.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - it is not bound here
+    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}"
 
 
 def is_kept(home: Path) -> bool:

@@ -6,7 +6,7 @@ import time
 
 from integrations.errors import RunbellError
 from integrations.gateway.client import Client
-from integrations.gateway.installation import program
+from integrations.gateway.installation import program, reach
 from integrations.settings import Settings
 from orchestration.supervise import launch
 from orchestration.supervise.board import read_board
@@ -61,7 +61,7 @@ def stop(home: Home) -> int:
 def links(settings: Settings, home: Home) -> None:
     """Print where to go; each call makes a new sign-in link for the chat page."""
     try:
-        with Client(settings.gateway_url, home.path) as client:
+        with Client(reach(settings), home.path) as client:
             print(f"  Chat        {client.session_link()}   (this link works once)")
     except RunbellError as error:
         print(f"  Chat        {settings.gateway_url}   (no link: {error})")

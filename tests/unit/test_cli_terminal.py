@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from integrations.errors import InvalidInput
-from integrations.gateway.installation import is_kept, program
+from integrations.gateway.installation import is_kept, program, reach
 from integrations.gateway.live import Frame, LiveChat
 from integrations.security.tokens import create_token
+from integrations.settings import Gateway, Settings
 from orchestration.terminal.answers import show_message
 from orchestration.terminal.arguments import refused, typed
 from orchestration.terminal.transcript import Transcript
@@ -191,6 +192,15 @@ def test_a_supervisor_counts_only_while_it_lives(tmp_path: Path) -> None:
     assert is_kept(supervised(tmp_path, os.getpid(), began))
     assert not is_kept(supervised(tmp_path, os.getpid(), began - 60))
     assert not is_kept(supervised(tmp_path, 2**22 + 1, began))
+
+
+def test_the_gateway_is_reached_directly_where_it_runs_and_by_its_public_address_elsewhere(tmp_path: Path) -> None:
+    gateway = Gateway(host="0.0.0.0", port=8123, public_url="https://bell.example")
+    settings = Settings(home=tmp_path, gateway=gateway)
+
+    assert reach(settings) == "https://bell.example"
+    supervised(tmp_path, os.getpid(), psutil.Process().create_time())
+    assert reach(settings) == "http://127.0.0.1:8123"
 
 
 def supervised(home: Path, pid: int, began: float) -> Path:

@@ -10,7 +10,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -54,7 +54,7 @@ class App:
 
     api: Api
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
 
     async def exchange(self, **grant: str) -> Json:
         """Exchange a code or a refresh token; raises as `Api.form` does."""
@@ -67,8 +67,8 @@ class App:
 class Tokens:
     """What an installation gave us."""
 
-    token: str
-    refresh: str = ""
+    token: str = field(repr=False)
+    refresh: str = field(default="", repr=False)
     expires_at: datetime | None = None
 
     @classmethod
@@ -85,7 +85,7 @@ class Tokens:
 class _Held:
     row: "Installation"
     api: TeamApi
-    refresh: str
+    refresh: str = field(repr=False)
 
     def is_due(self, now: datetime) -> bool:
         ends_at, began_at = self.row.expires_at, self.row.changed_at
