@@ -31,6 +31,9 @@ class Webhook(Section):
     kind: Literal["standard", "simple"] = "standard"
     header: str = Field(default="X-Signature", description="Which header holds a simple signature.")
     fields: WebhookFields | None = None
+    events: bool = Field(
+        default=False, description="Nothing is answered: what comes is an event, for jobs with `on_event`."
+    )
 
 
 class Slack(Section):

@@ -10,6 +10,7 @@ from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
 from integrations.database.follow_ups import Followed, FollowUps
 from integrations.database.growing import GrowingAnswers
+from integrations.database.hooked import Hooked
 from integrations.database.inbox import Inbox
 from integrations.database.installations import Installation, Installations
 from integrations.database.linking import Linking
@@ -95,6 +96,7 @@ class Database:
         self.proposals = Proposals(self.engine)
         self.questions = Questions(self.engine)
         self.installations = Installations(self.engine)
+        self.hooked = Hooked(self.engine)
         self.schedules = Schedules(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)

@@ -76,6 +76,10 @@ class Dispatcher:
         except Forbidden:
             self._refuse(claimed)
             return None
+        if message.trigger == "event":
+            # Kept for the sensors of whoever waits for it (`orchestration/events/`); nobody is answered.
+            self._database.inbox.settle(claimed, [], principal_id=principal.id)
+            return None
         turn = Turn(claimed, principal, worker or self._worker)
         if message.approval is not None:
             return self._approved(turn, message.approval)

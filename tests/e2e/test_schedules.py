@@ -74,8 +74,7 @@ def test_a_schedule_made_in_chat_fires_is_seen_in_the_ui_and_stops_when_its_owne
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(f"http://127.0.0.1:{platform.dagster}/locations/core/schedules/{schedule.name}")
     expect(page.get_by_text("ring").first).to_be_visible(timeout=60_000)
-    switch = page.get_by_role("switch").or_(page.locator("input[type=checkbox]")).first
-    switch.click(force=True, timeout=60_000)
+    page.locator("input[type=checkbox]").first.dispatch_event("click", timeout=60_000)
     eventually(lambda: state_of(platform, schedule)["status"] == "STOPPED", within_s=30, what="the switch")
     page.close()
     assert f"⏸ [{schedule.id}]" in tell(platform, "/schedule list")

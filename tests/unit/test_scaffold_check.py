@@ -126,3 +126,31 @@ def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str
     assert len(found) == 1, found
     assert said in f"{found[0].place}: {found[0].level}: {found[0].text}"
     assert found[0].place.startswith(f"{name}/workflow.py:")
+
+
+def test_events_without_their_source_are_told_with_the_line(project: Path, name: str) -> None:
+    create(name, project / "workspace.yaml")
+    workflow = project / name / "workflow.py"
+    declared = (
+        "\n\nfrom orchestration.events import files, on_event, rows, webhook\n\n\n"
+        "@on_event(webhook('shop'), job={job})\ndef posted(event):\n    return {{'name': 'Ada'}}\n\n\n"
+        "@on_event(rows('erp', 'orders', watermark='id', key='id'), job={job})\n"
+        "def ordered(event):\n    return None\n\n\n"
+        "@on_event(files('/srv/*.csv'), job={job})\ndef arrived(event):\n    return None\n"
+    )
+    workflow.write_text(workflow.read_text() + declared.format(job=name))
+    definitions = project / name / "definitions.py"
+    definitions.write_text(
+        definitions.read_text() + f"\nfrom {name}.workflow import arrived, ordered, posted\n"
+        "defs = dg.Definitions.merge(defs, dg.Definitions(sensors=[arrived, ordered, posted]))\n"
+    )
+    lines = workflow.read_text().splitlines()
+
+    found = {complaint.place: complaint.text for complaint in complaints(project)}
+
+    hook, table = (lines.index(f"@on_event({start}, job={name})") + 1 for start in (
+        "webhook('shop')", "rows('erp', 'orders', watermark='id', key='id')"
+    ))  # fmt: skip
+    assert "set events = true in [channels.webhook.shop]" in found[f"{name}/workflow.py:{hook}"]
+    assert "[actions.databases.erp]" in found[f"{name}/workflow.py:{table}"]
+    assert len(found) == 2

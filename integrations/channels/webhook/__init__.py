@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from integrations.channels import Accepted, Answer, Call, Capabilities, Channel, Hook, Receive
-from integrations.channels.webhook.events import Envelope, Event, digest, parse, translate
+from integrations.channels.webhook.events import Envelope, Event, digest, occurrence, parse, translate
 from integrations.channels.webhook.verify import SimpleSignature, StandardSignature
 from integrations.errors import Misconfigured, NotFound, Unauthorized
 from integrations.messages import Address, Delivery, InboundMessage, OutboundMessage, utc_now
@@ -23,6 +23,7 @@ from integrations.settings_channels import Webhook, WebhookFields
 
 logger = logging.getLogger(__name__)
 WINDOW = timedelta(days=1)
+_IGNORED = Answer(202, {"message_id": None, "ignored": True})
 REMEMBERED = 10_000
 
 
@@ -33,6 +34,7 @@ class Source:
     signature: StandardSignature | SimpleSignature | None
     fields: WebhookFields | None = None
     header: str = ""
+    events: bool = False
 
 
 class SignedWebhook:
@@ -76,9 +78,16 @@ class SignedWebhook:
         if source is None:
             raise NotFound(f"There is no webhook source {name!r}: add [channels.webhook.{name}] with a secret.")
         event_id = self._verified(source, call)
+        if source.events:
+            happened = occurrence(call.body, source.fields)
+            if happened is None:
+                return _IGNORED
+            message = self._message(name, event_id or self._id_of(name, happened, call.body), happened, call)
+            message = message.model_copy(update={"trigger": "event", "source": name})
+            return Answer(202, _content(message, await receive(message)))
         event = parse(call.body) if source.fields is None else translate(call.body, source.fields)
         if event is None:
-            return Answer(202, {"message_id": None, "ignored": True})
+            return _IGNORED
         message = self._message(name, event_id or self._id_of(name, event, call.body), event, call)
         return Answer(202, _content(message, await receive(message)))
 
@@ -140,7 +149,7 @@ def open_source(name: str, source: Webhook) -> Source:
             if reference is not None
         ]
         kind = SimpleSignature if source.kind == "simple" else StandardSignature
-        return Source(kind(found, name=f"{where}.secret"), source.fields, source.header)
+        return Source(kind(found, name=f"{where}.secret"), source.fields, source.header, source.events)
     except Misconfigured as error:
         logger.error("webhook source refused: %s", error, extra={"source": name})  # noqa: TRY400 - told, not failed
         return Source(None)

@@ -59,9 +59,8 @@ def parse(body: bytes) -> Event:
 def translate(body: bytes, fields: WebhookFields) -> Event | None:
     """Read any JSON object by the table; None where `when` does not fit, so that nothing is to be done."""
     document = read_json(body)
-    for path, wanted in fields.when.items():
-        if _plain(_find(document, path)) not in ([wanted] if isinstance(wanted, str) else wanted):
-            return None
+    if not _counts(document, fields):
+        return None
     args = {name: _filled(template, document) for name, template in fields.args.items()}
     try:
         event = Event(
@@ -77,9 +76,27 @@ def translate(body: bytes, fields: WebhookFields) -> Event | None:
     return _checked(event)
 
 
+def occurrence(body: bytes, fields: WebhookFields | None) -> Event | None:
+    """Read any JSON object as it is, for jobs that wait for events; None where the table's `when` does not fit."""
+    document = read_json(body)
+    if fields is not None and not _counts(document, fields):
+        return None
+    event_id = (_word(fields.event_id, document) if fields is not None else None) or ""
+    if event_id:
+        text.check_name(event_id, field="event_id")
+    return Event.model_validate({"args": document, "event_id": event_id})
+
+
 def digest(body: bytes) -> str:
     """Return a name for a body that has no id of its own."""
     return hashlib.sha256(body).hexdigest()
+
+
+def _counts(document: Mapping[str, object], fields: WebhookFields) -> bool:
+    return all(
+        _plain(_find(document, path)) in ([wanted] if isinstance(wanted, str) else wanted)
+        for path, wanted in fields.when.items()
+    )
 
 
 def _checked(event: Event) -> Event:
