@@ -41,7 +41,7 @@ def held(
         origin=HERE,
         message_id=claimed.message_id,
     )
-    return database.inbox.hold(claimed, wanted, database.principals.get)
+    return database.inbox.hold(claimed, wanted, database.principals.now)
 
 
 def say(

@@ -23,7 +23,7 @@ _CARD_STATES = {
 }
 
 
-def card(approval: Approval, address: Address, *, reminder: bool = False) -> OutboundMessage:
+def card(approval: Approval, address: Address) -> OutboundMessage:
     """Return the message that asks, or that shows how it ended; it carries buttons only while it waits."""
     title = say(approval, f"Approval {approval.id}", f"审批 {approval.id}")
     state = say(approval, *_STATES[approval.state])
@@ -36,10 +36,8 @@ def card(approval: Approval, address: Address, *, reminder: bool = False) -> Out
         *([Field(name=say(approval, "Why", "原因"), value=approval.why, short=False)] if approval.why else []),
     ]
     head = f"{MARKS[approval.state]} **{title}** · {state}"
-    if reminder:
-        head = say(approval, "⏰ Still waiting\n\n", "⏰ 仍在等待\n\n") + head
     body = f"```\n{approval.shown}\n```"
-    lines = "\n".join(f"{fact.name}: {fact.value}" for fact in facts)
+    lines = "\n".join(f"- {fact.name}: {fact.value}" for fact in facts)
     return OutboundMessage.model_validate(
         {
             "address": address,
@@ -55,6 +53,15 @@ def card(approval: Approval, address: Address, *, reminder: bool = False) -> Out
                 }
             ),
         }
+    )
+
+
+def reminder(approval: Approval) -> str:
+    """Ask again, without buttons: those on the card are the ones that go once it is decided."""
+    return say(
+        approval,
+        f"⏰ `{approval.shown}` (asked by {approval.requester_name or '–'}) still waits. {_how(approval)}",
+        f"⏰ `{approval.shown}`（申请人：{approval.requester_name or '–'}）仍在等待审批。{_how(approval)}",
     )
 
 

@@ -135,9 +135,9 @@ def tell_requester(connection: sa.Connection, approval: Approval, ref: str | Non
 
 
 def remind(connection: sa.Connection, approval: Approval, number: int) -> None:
-    """Ask again where it was asked; the new messages have buttons of their own."""
+    """Ask again where it was asked."""
     for place, address in enumerate(places(connection, approval)):
-        message = words.card(approval, address, reminder=True)
+        message = OutboundMessage(address=address, kind="notice", text=words.reminder(approval))
         post_within(connection, message, f"approval:{approval.id}:reminder:{number}:{place}")
 
 

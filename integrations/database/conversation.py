@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.channel_tables import questions
 from integrations.database.engine import Store, in_turn
-from integrations.database.records import Entry
+from integrations.database.records import Entry, Shown
 from integrations.database.tables import conversations, transcript
 from integrations.messages import Address, Attachment, Choice
 
@@ -70,6 +70,7 @@ def entry(row: Any) -> Entry:
         at=row.at,
         attachments=tuple(Attachment(**a) for a in body.get("attachments", [])),
         choices=tuple(Choice(**c) for c in body.get("choices", [])),
+        card=Shown(**body["card"]) if body.get("card") else None,
     )
 
 

@@ -96,6 +96,9 @@ def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> in
         "attachments": [a.model_dump() for a in message.attachments],
         "choices": [c.model_dump() for c in message.choices],
     }
+    if message.card is not None and message.kind == "notice":
+        # Where nothing can be edited, whoever shows the transcript puts a later state in the place of the earlier.
+        body["card"] = {"state": message.card.state, "key": message.replaces or key}
     address, message_id = message.address, message.message_id
     return append_entry(connection, address, "assistant", body, message_id, run_id=message.run_id)
 

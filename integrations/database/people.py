@@ -52,6 +52,10 @@ class Principals(Store):
         cached = self._by_id.get(principal_id)
         if cached and time.monotonic() - cached[0] < CACHE_S:
             return cached[1]
+        return self.now(principal_id)
+
+    def now(self, principal_id: str) -> Principal | None:
+        """Return an enabled principal as it is at this moment, or None: for what must not rest on what was."""
         query = sa.select(principals).where(principals.c.id == principal_id, principals.c.disabled_at.is_(None))
         with self._transaction() as connection:
             row = connection.execute(query).first()

@@ -119,6 +119,14 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A card in the transcript: its state, and its name, which all states of one card share. The last one counts."""
+
+    state: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a conversation's transcript; ids increase in the order of becoming visible."""
 
@@ -132,6 +140,7 @@ class Entry:
     at: datetime
     attachments: tuple[Attachment, ...] = ()
     choices: tuple[Choice, ...] = ()
+    card: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from integrations.channels import Channel, Closing
 from integrations.database import Database
-from integrations.gateway import chat, events, files, messages, runs, sessions
+from integrations.gateway import approvals, chat, events, files, messages, runs, sessions
 from integrations.gateway.deliver import Deliveries
 from integrations.gateway.edge import Edge
 from integrations.gateway.health import add_health
@@ -25,6 +25,7 @@ from integrations.telemetry import flush
 ROUTERS: tuple[APIRouter, ...] = (
     messages.router,
     runs.router,
+    approvals.router,
     events.router,
     files.router,
     sessions.router,

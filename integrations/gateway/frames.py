@@ -68,6 +68,7 @@ def entry_frame(entry: Entry, settings: Settings) -> dict[str, Any]:
         "choices": [
             choice.model_dump() for choice in entry.choices if not choice.url
         ],  # it shows the run's link itself
+        "card": {"state": entry.card.state, "key": entry.card.key} if entry.card else None,
     }
 
 

@@ -222,7 +222,7 @@ class Dispatcher:
         """Whether the command waits for an approval now; its message is routed once more when it is given."""
         wanted = consent.wanted(turn, spec, args)
         if wanted is not None:
-            self._database.inbox.hold(turn.claimed, wanted, self._database.principals.get, proposal=proposal)
+            self._database.inbox.hold(turn.claimed, wanted, self._database.principals.now, proposal=proposal)
         return wanted is not None
 
     def _approved(self, turn: Turn, approval_id: str) -> RunClaim | None:

@@ -21,7 +21,7 @@ export function userBody(turn, actions) {
 
 /** An answer or a post, with its files and choices. `nextText` is what the user said next, if anything. */
 export function answerBody(answer, nextText, actions) {
-  return el("article", { class: "said by-bell", "data-entry": answer.id, "aria-label": say("bell") },
+  return el("article", { class: "said by-bell", "data-entry": answer.id, "data-card": answer.card?.state ?? null, "aria-label": say("bell") },
     el("div", { class: "prose", dir: "auto" }, render(answer.text)),
     (answer.attachments ?? []).length ? el("div", { class: "files" }, answer.attachments.map(attachment)) : null,
     (answer.choices ?? []).length ? choices(answer.choices, nextText, actions) : null,

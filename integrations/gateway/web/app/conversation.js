@@ -80,6 +80,10 @@ export class Conversation {
   }
 
   #answer(turn, entry) {
+    if (entry.card && this.#renewed(entry)) {
+      if (!turn.user && !turn.answers.length) this.turns.delete(turn.key);
+      return;
+    }
     this.#linkRun(turn, entry);
     turn.partial = "";
     turn.version++;
@@ -88,6 +92,18 @@ export class Conversation {
     home.answers.sort((a, b) => a.id - b.id);
     home.order = Math.min(home.order, entry.id);
     home.version++;
+  }
+
+  /** Put a later state of a card into the place of the earlier one; false where none is here. */
+  #renewed(entry) {
+    for (const turn of this.turns.values()) {
+      const at = turn.answers.findIndex((answer) => answer.card?.key === entry.card.key && answer.id < entry.id);
+      if (at < 0) continue;
+      turn.answers[at] = { ...entry, at: turn.answers[at].at };
+      turn.version++;
+      return true;
+    }
+    return false;
   }
 
   /** Whether the talk went on, and was answered, after this turn: its answer would appear out of sight. */
