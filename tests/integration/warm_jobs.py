@@ -374,6 +374,48 @@ def refunding() -> None:
     pay_out(order, wait_for_approval("Refund this order?", MANAGERS, details=order))
 
 
+BOSS = Approval(approvers=["slack:UBOSS"], conversation=Address(channel="slack", conversation="C1"))
+
+
+class Order(dg.Config):
+    order: str
+
+
+@dg.op
+def pay_order(context: dg.OpExecutionContext, config: Order) -> str:
+    _mark_order(config.order)
+    return f"Order {config.order} is paid."
+
+
+def _mark_order(order: str) -> None:
+    with (Path(os.environ["WARM_TEST_FOLDER"]) / "paid").open("a") as file:
+        file.write(f"{order}\n")
+
+
+@command("pay", effect="destructive", approval=BOSS)
+@dg.job
+def paying() -> None:
+    pay_order()
+
+
+@dg.op
+def look_up(config: Order) -> dict[str, object]:
+    return {"order": config.order}
+
+
+@dg.op
+def pay_up(order: dict[str, object], approval: dict[str, Any]) -> str:
+    _mark_order(str(order["order"]))
+    return f"Order {order['order']} is paid, as {approval['by'][0]['reason']}."
+
+
+@command("settle", effect="write")
+@dg.job
+def settling() -> None:
+    order = look_up()
+    pay_up(order, wait_for_approval("Settle this order?", BOSS, details=order))
+
+
 @dg.op
 def pay_if_approved(context: dg.OpExecutionContext) -> str:
     _mark(context, "tries")
@@ -561,7 +603,9 @@ defs = dg.Definitions(
         guarded,
         hanging,
         here,
+        paying,
         refunding,
+        settling,
         five,
         in_processes,
         isolated_greedily,
