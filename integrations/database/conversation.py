@@ -82,6 +82,14 @@ def _of(address: Address) -> sa.ColumnElement[bool]:
     )
 
 
+def _at(address: Address) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        conversations.c.tenant == address.tenant,
+        conversations.c.channel == address.channel,
+        conversations.c.conversation == address.conversation,
+    )
+
+
 class Transcript(Store):
     """What was said, per conversation."""
 
@@ -103,14 +111,21 @@ class Transcript(Store):
 
     def owner(self, address: Address) -> tuple[bool, str | None] | None:
         """Return whether a conversation is direct and whose it is; None where it is not known yet."""
-        query = sa.select(conversations.c.direct, conversations.c.principal_id).where(
-            conversations.c.tenant == address.tenant,
-            conversations.c.channel == address.channel,
-            conversations.c.conversation == address.conversation,
-        )
+        query = sa.select(conversations.c.direct, conversations.c.principal_id).where(_at(address))
         with self._transaction() as connection:
             row = connection.execute(query).first()
         return (row.direct, row.principal_id) if row else None
+
+    def model_of(self, address: Address) -> str | None:
+        """Return the model that was chosen for a conversation."""
+        with self._transaction() as connection:
+            return connection.scalar(sa.select(conversations.c.model).where(_at(address)))
+
+    def choose_model(self, address: Address, model: str | None) -> bool:
+        """Let a model answer in a conversation, or whichever the routes name; False where it is not known yet."""
+        with self._transaction() as connection:
+            done = connection.execute(sa.update(conversations).where(_at(address)).values(model=model))
+        return done.rowcount == 1
 
     def named(self, tenant: str, conversation: str) -> list[Address]:
         """Return the conversations of this name, one per channel at most."""

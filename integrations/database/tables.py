@@ -203,6 +203,7 @@ conversations = sa.Table(
     sa.Column("direct", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("principal_id", sa.Text),
     sa.Column("title", sa.Text),
+    sa.Column("model", sa.Text),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
     sa.Column("active_at", Instant, nullable=False, server_default=NOW),
 )

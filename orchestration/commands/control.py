@@ -13,6 +13,7 @@ from orchestration.commands import help as helping
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.linking import link
+from orchestration.commands.model_choice import model
 from orchestration.commands.retries import ASSISTANT, last_command, last_failed, retryable
 from orchestration.commands.run_logs import logs
 from orchestration.commands.vocabulary import yes_or_no
@@ -62,6 +63,7 @@ class Controls:
             "deny": self.deny,
             "approvals": self.approvals,
             "logs": self.logs,
+            "model": self.model,
         }
         if name in about:
             return about[name](word, asker)
@@ -149,6 +151,10 @@ class Controls:
         """Show the last lines that a run printed and logged, the asker's last one without its id."""
         found = self._meant(word, asker)
         return found if isinstance(found, str) else logs(self._database, self._settings, found, asker)
+
+    def model(self, word: str, asker: Asker) -> str:
+        """Tell which model answers here, or choose another one."""
+        return model(self._database, self._settings, word, asker)
 
     def _meant(self, word: str, asker: Asker) -> QueuedRun | str:
         if word:

@@ -50,6 +50,7 @@ CONTROLS = (
         "定时运行命令：`/定时 添加 “每周一上午九点” …`",
         "what",
     ),
+    _control("model", ("模型",), "Which model answers here; choose another", "查看或选择回答的模型", "name"),
     _control("whoami", ("me", "我是谁"), "Who you are here", "查看你的身份"),
     _control("link", ("绑定", "关联"), "Be the same person on several networks", "在多个平台使用同一身份", "code"),
     _control(

@@ -1,5 +1,7 @@
 """Op `receive`: fetch the message that this run answers."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from integrations.database import Database, MessageView
@@ -7,6 +9,7 @@ from integrations.errors import NotFound
 from integrations.messages import utc_now
 from integrations.settings import Settings
 from orchestration.commands.language import language_of
+from orchestration.commands.model_choice import chosen
 from orchestration.ops.answering.scopes import conversation_url
 from orchestration.ops.answering.values import Heard
 
@@ -32,7 +35,8 @@ def receive(
     if view is None:
         raise NotFound(f"there is no message {config.message_id}; it may have been removed by the retention")
     owner = database.transcript.owner(view.address)
-    heard = heard_of(view, direct=owner is None or owner[0])
+    model = chosen(database, settings, view.address)
+    heard = replace(heard_of(view, direct=owner is None or owner[0]), model=model)
     context.add_output_metadata(
         {
             "message_id": heard.message_id,

@@ -270,3 +270,25 @@ def test_a_replay_reaches_no_other_machine() -> None:
 def test_a_recording_that_can_t_be_read_says_where() -> None:
     with pytest.raises(InvalidInput, match=r"turns.0.stats"):
         read("runbell: 1\nturns:\n- {say: hello, stats: answered}\n")
+
+
+def test_who_may_chooses_the_model_of_a_conversation(conversation: Open) -> None:
+    ada = conversation(
+        defs, settings={"serving": {"model": "house", "engine": "openai", "base_url": "http://127.0.0.1:9"}}
+    )
+
+    listed = ada.say("/model").answer
+    refused = ada.say("/model nonesuch").answer
+    chosen = ada.say("/模型 house").answer
+    answered = ada.say("Tell me a story")
+    back = ada.say("/model default").answer
+
+    assert "`house` answers here" in listed
+    assert "no model `nonesuch`" in refused
+    assert "`house`" in chosen
+    assert answered.run is not None
+    assert ada.house.models.requests[-1].model == "house"  # type: ignore[union-attr]
+    assert "`default`" in back
+    last = ada.say("What is the capital of France?")
+    assert last.status == "answered", last
+    assert [request.model for request in ada.house.models.requests] == ["house", None]  # type: ignore[union-attr]

@@ -126,8 +126,8 @@ def ask(models: Models, request: ChatRequest, heard: Heard, *, timeout_s: float,
 
 
 def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, hear: Hear | None) -> Said:
-    name = request.model or models.describe().name
     request = _for_whom(request, heard)
+    name = request.model or models.describe().name
     parent = None if current_traceparent() else heard.traceparent
     began, text, finish = time.monotonic(), "", None
     spent = Spent(model=name)
@@ -162,7 +162,10 @@ def _for_whom(request: ChatRequest, heard: Heard) -> ChatRequest:
     origin = Origin(
         tenant=heard.address.tenant, principal_id=heard.principal_id, message_id=heard.message_id, op="think"
     )
-    return request.model_copy(update={"origin": origin, "language": request.language or heard.language})
+    # Whoever chose a model chose who words the answers: commands are chosen by the one that is known to be able to.
+    model = request.model or (heard.model if request.json_schema is None else None)
+    told = {"origin": origin, "language": request.language or heard.language, "model": model}
+    return request.model_copy(update=told)
 
 
 def _ms(since: float) -> float:

@@ -22,6 +22,8 @@ class Heard:
     language: Language
     accepted_at: datetime
     traceparent: str | None = None
+    model: str | None = None
+    """The model that was chosen for the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
