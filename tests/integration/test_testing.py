@@ -1,6 +1,8 @@
 """The conversation tester that authors use, and through it what people do with a command's run."""
 
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -15,6 +17,7 @@ from integrations.messages import Principal, Reply
 from integrations.settings import Settings
 from orchestration.actions import Occasion, Outcome, prepare
 from orchestration.authoring import command
+from orchestration.scaffold import create
 from orchestration.testing import Conversation, Server
 from orchestration.testing.recording import read, record
 from orchestration.testing.replaying import differences, replay
@@ -292,3 +295,13 @@ def test_who_may_chooses_the_model_of_a_conversation(conversation: Open) -> None
     last = ada.say("What is the capital of France?")
     assert last.status == "answered", last
     assert [request.model for request in ada.house.models.requests] == ["house", None]  # type: ignore[union-attr]
+
+
+def test_the_tests_that_runbell_new_writes_pass(tmp_path: Path) -> None:
+    create("demo_of_tests", tmp_path / "workspace.yaml")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "demo_of_tests"]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
