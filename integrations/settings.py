@@ -184,6 +184,10 @@ class Settings(BaseSettings):
 
     home: Path = Path(".runbell")
     tenant: str = "default"
+    sealing_key: str | None = Field(
+        default=None,
+        description="A secret reference: the Fernet key of secret arguments; default: made in the state folder.",
+    )
     gateway: Gateway = Gateway()
     dagster: Dagster = Dagster()
     serving: Serving = Serving()

@@ -12,14 +12,18 @@ length of time `PT1H30M`, an amount `12.50` (`decimal.Decimal(config.amount)`), 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any
 
-from pydantic import GetJsonSchemaHandler, WithJsonSchema
+from pydantic import Field, GetJsonSchemaHandler, SecretStr, WithJsonSchema
 from pydantic_core import CoreSchema
 
+from integrations.database import Database
+from integrations.settings import Settings
 from orchestration.commands.durations import parse_duration
+from orchestration.sealing import open_sealed
 
-__all__ = ["Amount", "Choices", "Day", "Duration", "File", "Instant", "Person", "length_of"]
+__all__ = ["Amount", "Choices", "Day", "Duration", "File", "Instant", "Person", "Secret", "length_of", "open_secret"]
 
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
 """A day: `2026-12-01`, `tomorrow`, `next friday`, `下周五`."""
@@ -33,6 +37,9 @@ Person = Annotated[str, WithJsonSchema({"type": "string", "format": "principal"}
 """An account: `me`, a mention, `CHANNEL:ACCOUNT`."""
 File = Annotated[str, WithJsonSchema({"type": "string", "format": "file"})]
 """A file that came with the message; `database.files.path(...)` of the resource `database` is where it lies."""
+
+Secret = Annotated[str, Field(json_schema_extra={"format": "password", "dagster__is_secret": True})]
+"""A text that is shown nowhere: what reaches the op stands for it, and `open_secret` gives it."""
 
 MOST_CHOICES = 1000
 
@@ -52,6 +59,22 @@ class Choices:
         if not 0 < len(found) <= MOST_CHOICES:
             raise ValueError(f"Choices: the function returned {len(found)} values; it must be 1 to {MOST_CHOICES}")
         return {**handler(core), "enum": found}
+
+
+def open_secret(value: str) -> SecretStr:
+    """Return what an argument of the kind `Secret` stands for; call it in the op, and log nothing of it.
+
+    Raises `NotFound` where it is kept no longer (`retention.detail_days`), `Misconfigured`.
+    """
+    return open_sealed(*_installation(), value)
+
+
+@cache
+def _installation() -> tuple[Database, Settings]:
+    from orchestration.warm.assembly import open_database
+
+    settings = Settings()
+    return open_database(settings, "runbell-secrets"), settings
 
 
 def length_of(duration: str) -> timedelta:

@@ -41,6 +41,7 @@ from integrations.database.retention import Keep, Retention
 from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
 from integrations.database.schedules import NewSchedule, Schedule, Schedules
+from integrations.database.sealed import Sealed
 from integrations.files import FileStore
 from integrations.settings_access import Access
 
@@ -98,6 +99,7 @@ class Database:
         self.installations = Installations(self.engine)
         self.hooked = Hooked(self.engine)
         self.schedules = Schedules(self.engine)
+        self.sealed = Sealed(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
         self.retention = Retention(self.engine)

@@ -10,13 +10,14 @@ from sqlalchemy.dialects.postgresql import insert
 from integrations.database.engine import Store, notify
 from integrations.database.records import Demand, Proposal, StoredCommand, WorkerState
 from integrations.database.tables import commands, inbox, proposals, run_queue, usage, workers
+from integrations.database.turns import ITS_TURN
 from integrations.messages import Address
 
 # Claimable runs of every location, and conversations whose next message may be claimed (by workers of `core`).
-_DEMAND = sa.text("""
+_DEMAND = sa.text(f"""
     select location, count(*), max(extract(epoch from clock_timestamp() - since))::float from (
-      select location, greatest(available_at, lease_until) as since from runbell.run_queue
-      where (state in ('queued', 'parked') and available_at <= clock_timestamp())
+      select location, greatest(available_at, lease_until) as since from runbell.run_queue q
+      where (state in ('queued', 'parked') and available_at <= clock_timestamp() and {ITS_TURN})
         or (state = 'running' and lease_until < clock_timestamp())
       union all
       select 'core', min(i.accepted_at) from runbell.inbox i
@@ -25,7 +26,7 @@ _DEMAND = sa.text("""
           and r.channel = i.channel and r.conversation = i.conversation)
       group by i.tenant, i.channel, i.conversation
     ) as due group by location
-""")
+""")  # noqa: S608 - constants
 
 
 class Commands(Store):

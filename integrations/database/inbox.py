@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from integrations.approvals.values import Approval, NewApproval
 from integrations.database.approval_asking import LookUp, ask, use
@@ -287,6 +288,9 @@ class Inbox(Store):
         }
         if status.settled:
             values["replied_at"] = sa.func.clock_timestamp()
+        if claimed.redacted:
+            shown = claimed.message.model_dump(mode="json", include={"text", "args"})
+            values["body"] = inbox.c.body.op("||")(sa.cast(shown, JSONB))
         done = connection.execute(
             sa.update(inbox)
             .where(inbox.c.id == claimed.message_id, inbox.c.token == claimed.token, inbox.c.state == "received")

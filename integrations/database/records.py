@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
+from integrations.database.turns import AtOnce
 from integrations.messages import (
     Address,
     Attachment,
@@ -36,6 +37,8 @@ class ClaimedMessage:
     message: InboundMessage
     priority: int
     attempts: int
+    redacted: bool = False
+    """Whether `message` lacks secrets that are stored in it still: what ends its routing removes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class NewRun:
     retry_of: str | None = None
     again_of: str | None = None
     asked: "AskedCommand | None" = None
+    at_once: AtOnce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class RunClaim:
     cancel_requested: bool = False
     parked: dict[str, object] | None = None
     began_version: str | None = None
+    concurrency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class QueuedRun:
     parked: dict[str, object] | None
     attempts: int
     version: str | None = None
+    concurrency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

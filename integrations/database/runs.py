@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from integrations.database.engine import Store, notify
 from integrations.database.records import ClaimedMessage, NewRun, QueuedRun, RunClaim
 from integrations.database.tables import inbox, lease_tokens, run_queue, workers
+from integrations.database.turns import ITS_TURN, is_free, wake_next
 from integrations.errors import LeaseLost
 from integrations.messages import Address
 
@@ -22,12 +23,12 @@ KEPT_S = 10.0
 
 # Queued runs, parked ones whose time has come, and running ones whose worker is gone; fewest running of the same
 # principal first within the first thousand. A worker that goes on with what it has takes only runs of its version.
-_CLAIM = sa.text("""
+_CLAIM = sa.text(f"""
     with busy as (
       select tenant, principal_id, count(*) as n from runbell.run_queue where state = 'running' group by 1, 2
     ), window_ as (
       select q.run_id, q.tenant, q.principal_id, q.priority, q.seq from runbell.run_queue q
-      where q.location = :location and (
+      where q.location = :location and {ITS_TURN} and (
         (q.state in ('queued', 'parked') and q.available_at <= clock_timestamp())
         or (q.state = 'running' and q.lease_until < clock_timestamp())
         or (q.state = 'parked' and q.cancel_requested_at is not null))
@@ -51,7 +52,9 @@ _CLAIM = sa.text("""
     )
     select c.*, i.channel as channel, i.conversation as conversation, i.traceparent as traceparent
     from claimed c left join runbell.inbox i on i.id = c.message_id order by c.priority, c.seq
-""").bindparams(sa.bindparam("version", type_=sa.Text), sa.bindparam("leaving", type_=sa.Boolean))
+""").bindparams(  # noqa: S608 - constants
+    sa.bindparam("version", type_=sa.Text), sa.bindparam("leaving", type_=sa.Boolean)
+)
 _BEAT = sa.text("""
     update runbell.run_queue as q set lease_until = clock_timestamp() + make_interval(secs => :lease)
     from unnest(cast(:runs as text[]), cast(:tokens as bigint[])) as h(run_id, token)
@@ -71,6 +74,8 @@ def insert_run(  # noqa: PLR0913 - what a row needs
     address: Address,
 ) -> RunClaim | None:
     """Queue a message's run within the caller's transaction; with `worker`, already claimed by it."""
+    if run.at_once is not None and not is_free(connection, address.tenant, run.at_once):
+        worker = None
     token = connection.scalar(sa.select(lease_tokens.next_value())) if worker else None
     request: dict[str, object] = {"run_config": run.run_config, "tags": run.tags}
     if run.retry_of is not None:
@@ -92,6 +97,8 @@ def insert_run(  # noqa: PLR0913 - what a row needs
             claimed_by=worker,
             token=token,
             attempts=1 if worker else 0,
+            concurrency_key=run.at_once.key if run.at_once else None,
+            concurrency=run.at_once.limit if run.at_once else None,
             version=sa.select(workers.c.version).where(workers.c.id == worker).scalar_subquery() if worker else None,
             lease_until=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
             if worker
@@ -115,6 +122,7 @@ def insert_run(  # noqa: PLR0913 - what a row needs
         tenant=address.tenant,
         priority=claimed.priority,
         attempts=1,
+        concurrency_key=run.at_once.key if run.at_once else None,
     )
 
 
@@ -274,6 +282,8 @@ class RunQueue(Store):
                 raise LeaseLost(f"run {claim.run_id} is no longer this worker's")
             if values["state"] == "queued":
                 notify(connection, "runbell_runs", claim.location)
+            elif values["state"] == "finished" and claim.concurrency_key is not None:
+                wake_next(connection, claim.tenant, claim.concurrency_key)
 
 
 def _claim(row: Any) -> RunClaim:
@@ -294,6 +304,7 @@ def _claim(row: Any) -> RunClaim:
         cancel_requested=row.cancel_requested_at is not None,
         parked=row.parked,
         began_version=row.began_version,
+        concurrency_key=row.concurrency_key,
     )
 
 
@@ -312,4 +323,5 @@ def _queued(row: Any) -> QueuedRun:
         parked=row.parked,
         attempts=row.attempts,
         version=row.version,
+        concurrency_key=row.concurrency_key,
     )

@@ -114,6 +114,9 @@ run_queue = sa.Table(
     # The run that goes on where this one failed, and the one that does it all again (`follow_ups.py`).
     sa.Column("retried_by", sa.Text),
     sa.Column("repeated_by", sa.Text),
+    # Of the runs of this key, at most so many run at once (`turns.py`).
+    sa.Column("concurrency_key", sa.Text),
+    sa.Column("concurrency", sa.Integer),
     sa.Column("created_at", Instant, nullable=False, server_default=NOW),
     sa.Column("finished_at", Instant),
     sa.CheckConstraint("state in ('queued','running','parked','finished')", name="state"),
@@ -126,6 +129,12 @@ sa.Index(
     postgresql_where=run_queue.c.state != "finished",
 )
 sa.Index("run_queue_message_ix", run_queue.c.message_id)
+sa.Index(
+    "run_queue_turns_ix",
+    run_queue.c.tenant,
+    run_queue.c.concurrency_key,
+    postgresql_where=sa.and_(run_queue.c.concurrency_key.is_not(None), run_queue.c.state != "finished"),
+)
 
 lease_tokens = sa.Sequence("lease_tokens", metadata=metadata, data_type=sa.BigInteger)
 

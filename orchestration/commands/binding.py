@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from integrations.database.sealed import REFERENCE
 from orchestration.commands.catalogue import nearest
 from orchestration.commands.formats import SPACED
 from orchestration.commands.language import Language, pick
@@ -12,7 +13,7 @@ from orchestration.commands.moments import Moment
 from orchestration.commands.problems import Problem, nearest_option
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.tokens import Word
-from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, read
+from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, goes_on, read
 from orchestration.commands.vocabulary import same_name
 from orchestration.commands.wording import expected
 
@@ -49,6 +50,9 @@ def bind_values(
         argument = binder.known(name)
         if argument is None:
             binder.unknown_key(name, 0, 0)
+            continue
+        if argument.secret and isinstance(value, str) and REFERENCE.fullmatch(value):
+            binder.args[argument.name] = value
             continue
         try:
             binder.args[argument.name] = coerce(value, argument.json_schema, moment)
@@ -178,7 +182,7 @@ class _Binder:
         value: list[Piece] = [(word.pieces[0][0][match.end() :], False), *word.pieces[1:]]
         used = 1
         # "urls=a, b" is one list that goes on behind its comma.
-        while argument.kind == "array" and _goes_on(value) and at + used < len(words):
+        while argument.kind == "array" and goes_on(value) and at + used < len(words):
             value.extend(words[at + used].pieces)
             used += 1
         if argument.form in SPACED and (length := self._spaced(argument, words[at:], match.end())) > 1:
@@ -284,11 +288,6 @@ class _Binder:
     def _report(self, english: str, chinese: str, **details: object) -> None:
         message = pick(self._language, english, chinese)
         self.problems.append(Problem.model_validate({"message": message, **details}))
-
-
-def _goes_on(value: Sequence[Piece]) -> bool:
-    text, quoted = value[-1]
-    return not quoted and text.endswith(tuple(SEPARATORS))
 
 
 def readable(pieces: Sequence[Piece], argument: Argument, moment: Moment) -> bool:

@@ -27,7 +27,7 @@ from orchestration.commands.policy import Declared, places_of
 from orchestration.commands.schemas import Inexpressible, schema_of_type, schemas_of_class
 from orchestration.commands.slots import Slot, slots_of
 from orchestration.commands.spec import Argument, CommandSpec
-from orchestration.commands.values import Schema
+from orchestration.commands.values import Schema, without_null
 from orchestration.commands.vocabulary import CONTROLS, same_name
 
 log = logging.getLogger(__name__)
@@ -187,6 +187,8 @@ def _arguments(slots: Sequence[Slot]) -> Iterable[Argument]:
                 description=(field.description or "").strip(),
                 secret=field.is_secret,
             )
+            if field.is_secret and without_null(schema).get("type") != "string":
+                raise Inexpressible(f"{name}: a secret argument must be a text")
 
 
 def _fields(slot: Slot) -> dict[str, Field]:

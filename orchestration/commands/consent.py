@@ -46,7 +46,9 @@ def approved_run(turn: Turn, found: Approval | None, spec: CommandSpec | None) -
     if retried := found.args.get(RETRY):
         return NewRun(spec.location, spec.job, {}, tags, retry_of=str(retried))
     asked = AskedCommand(spec.name, found.args, turn.asker.language, spec.progress)
-    return NewRun(spec.location, spec.job, spec.run_config_for(found.args), tags, asked=asked)
+    return NewRun(
+        spec.location, spec.job, spec.run_config_for(found.args), tags, asked=asked, at_once=spec.at_once(found.args)
+    )
 
 
 def _as_approved(turn: Turn, found: Approval, spec: CommandSpec, args: dict[str, object]) -> bool:

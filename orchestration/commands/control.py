@@ -242,6 +242,8 @@ class Controls:
         link = f"[{run.run_id[:8]}]({self._settings.run_url(run.run_id)})"
         at = run.created_at.strftime("%Y-%m-%d %H:%M:%S UTC")
         asked = asker.say(", cancel asked for", "，已请求取消") if run.cancel_requested else ""
+        if run.state == "queued" and run.concurrency_key:
+            asked += asker.say(f", waits its turn ({run.concurrency_key})", f"，排队中（{run.concurrency_key}）")
         return f"- {self._mark(run)} {run.job} {link} · {at}{asked}"
 
     def _mark(self, run: QueuedRun) -> str:

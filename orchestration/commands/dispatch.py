@@ -5,13 +5,14 @@ leaves the message to the next worker and a crash after it changes nothing.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from integrations.access import Refused, may
 from integrations.database import AskedCommand, ClaimedMessage, Database, Followed, NewRun, Pending, Proposal, RunClaim
 from integrations.errors import Forbidden, NotFound
-from integrations.messages import Choice, InboundMessage, MessageStatus, OutboundMessage, Principal
+from integrations.messages import Choice, InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
 from integrations.settings import Settings
 from orchestration.commands import consent
 from orchestration.commands.asking import ask, wanting
@@ -20,6 +21,7 @@ from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.control import Controls, Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
+from orchestration.commands.lateness import answer_to_late
 from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse, parse_structured
 from orchestration.commands.problems import Problem
@@ -31,6 +33,7 @@ from orchestration.commands.scheduling import NoSwitches, Scheduling, Switches, 
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
 from orchestration.commands.vocabulary import OVERTAKING, STARTING
+from orchestration.sealing import Sealer
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +58,15 @@ class Dispatcher:
         worker: str | None = None,
         memory: Forgetful | None = None,
         switches: Switches | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._location = location
         self._worker = worker
         self._lease_s = settings.workers.lease_s
         self._access = settings.access
+        self._clock = clock
+        self._seal = Sealer(database, settings)
         self._catalogue = CurrentCatalogue(database)
         self._controls = Controls(database, settings, memory, self._catalogue)
         self._scheduling = Scheduling(database, settings, switches or NoSwitches(), self._catalogue)
@@ -91,12 +97,28 @@ class Dispatcher:
         spec = self._catalogue().find(parsed.command or "")
         if spec is None or parsed.kind == "control":
             return self._control(turn, spec, parsed)
+        parsed = self._sealed(turn, spec, parsed)
         if self._refused(turn, spec):
             return None
         if not parsed.errors:
-            return self._start_command(turn, spec, parsed.args)
+            return self._start_in_time(turn, spec, parsed.args)
         if not (turn.is_said and self._ask(turn, spec, parsed)):
             self._explain(turn, spec, parsed)
+        return None
+
+    def _sealed(self, turn: Turn, spec: CommandSpec, parsed: Parsed) -> Parsed:
+        """Return the command without the secrets that were said; the message keeps none either."""
+        if not any(argument.secret for argument in spec.arguments):
+            return parsed
+        turn.hide(spec, parsed.secrets)
+        return parsed.model_copy(update={"args": self._seal(spec, parsed.args, turn.principal.id)})
+
+    def _start_in_time(self, turn: Turn, spec: CommandSpec, args: dict[str, object]) -> RunClaim | None:
+        late = answer_to_late(self._database, turn, spec, args, self._clock())
+        if late is None:
+            return self._start_command(turn, spec, args)
+        status = MessageStatus.ANSWERED if late.choices else MessageStatus.FAILED
+        self._database.inbox.settle(turn.claimed, [late], principal_id=turn.principal.id, status=status)
         return None
 
     def _control(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> RunClaim | None:
@@ -113,7 +135,9 @@ class Dispatcher:
         return None
 
     def _explain(self, turn: Turn, spec: CommandSpec | None, parsed: Parsed) -> None:
-        text = explain(turn.message.text, parsed.errors, spec, turn.asker.language)
+        # Where secrets were taken out, the places of words are no longer those of the text.
+        said = "" if parsed.secrets else turn.message.text
+        text = explain(said, parsed.errors, spec, turn.asker.language)
         self._settle(turn, text, failed=turn.message.command is not None)
 
     def _parse(self, turn: Turn) -> Parsed:
@@ -215,7 +239,8 @@ class Dispatcher:
             return None
         asked = AskedCommand(spec.name, args, turn.asker.language, spec.progress)
         tags, config = turn.tags(spec.name), spec.run_config_for(args)
-        run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked)
+        at_once = spec.at_once(args)
+        run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked, at_once=at_once)
         return self._start(turn, run, proposal)
 
     def _held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
@@ -259,7 +284,9 @@ class Dispatcher:
         if spec is not None and (self._refused(turn, spec) or self._held(turn, spec, {consent.RETRY: found.run_id})):
             return None
         asked, tags = self._database.follow_ups.asked(found.run_id), turn.tags(found.job)
-        return self._start(turn, NewRun(found.location, found.job, {}, tags, retry_of=found.run_id, asked=asked))
+        at_once = spec.at_once(asked.args) if spec and asked else None
+        run = NewRun(found.location, found.job, {}, tags, retry_of=found.run_id, asked=asked, at_once=at_once)
+        return self._start(turn, run)
 
     def _again(self, turn: Turn, word: str) -> RunClaim | None:
         """Ask once more for the command of a run, with its arguments, as if it were typed now."""

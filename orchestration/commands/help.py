@@ -80,7 +80,7 @@ def explain(text: str, problems: Sequence[Problem], spec: CommandSpec | None, la
 
 def point_at(text: str, problem: Problem) -> str:
     """Return the line of the text with carets under the wrong word; empty where there is none to show."""
-    if problem.end <= problem.start or problem.word == "•••":
+    if problem.end <= problem.start or problem.end > len(text) or problem.word == "•••":
         return ""
     begin = text.rfind("\n", 0, problem.start) + 1
     begin = max(begin, problem.start - LINE // 2)

@@ -102,6 +102,8 @@ def arguments_in(sentence: str, spec: CommandSpec) -> dict[str, object]:
     args: dict[str, object] = {}
     rest = sentence
     for argument in spec.arguments:
+        if argument.secret:
+            continue
         for finder in (_named, _option, _addresses, _quotation, _number):
             value, rest_after = finder(argument, rest, spec)
             if value is not None:

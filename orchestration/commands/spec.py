@@ -8,12 +8,16 @@ names carries them as `x-names`, in the order of `enum`.
 import copy
 from collections.abc import Mapping
 from functools import cached_property
+from string import Formatter
 from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from integrations.database.turns import AtOnce
 from orchestration.commands.policy import Traits
 from orchestration.commands.values import Schema, in_config_form, without_null
+
+MAX_KEY = 300
 
 
 class Frozen(BaseModel):
@@ -85,6 +89,16 @@ class CommandSpec(Traits):
             "required": [argument.name for argument in self.arguments if argument.required],
             "additionalProperties": False,
         }
+
+    def at_once(self, args: Mapping[str, object]) -> AtOnce | None:
+        """Return the concurrency key that a run with these arguments has, and how many of it may run at once."""
+        if self.concurrency_key is None:
+            return None
+        parts: list[str] = []
+        for literal, place, _, _ in Formatter().parse(self.concurrency_key):
+            value = args.get(place, self.by_name[place].json_schema.get("default")) if place in self.by_name else None
+            parts += [literal, "" if value is None else str(value)]
+        return AtOnce("".join(parts)[:MAX_KEY], self.concurrency)
 
     def run_config_for(self, args: Mapping[str, object]) -> dict[str, object]:
         """Return the run config that starts the job with these checked arguments."""

@@ -1,5 +1,6 @@
 """One claimed message with what was found out about it: who asks, and how its run is tagged."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -8,6 +9,11 @@ from integrations.messages import InboundMessage, Principal
 from orchestration.commands.asker import Asker
 from orchestration.commands.language import language_of
 from orchestration.commands.moments import Moment
+from orchestration.commands.spec import CommandSpec
+from orchestration.commands.vocabulary import same_name
+
+DOTS = "•••"
+"""What stands where a secret was."""
 
 
 class Turn:
@@ -31,6 +37,16 @@ class Turn:
     def speak(self, language: str) -> None:
         """Go on in the language of the question that is answered."""
         self.asker = replace(self.asker, language="zh" if language == "zh" else "en")
+
+    def hide(self, spec: CommandSpec, places: Sequence[tuple[int, int]]) -> None:
+        """Take the secrets out of the message, as it will be kept."""
+        text, args = self.message.text, dict(self.message.args)
+        for start, end in sorted(places, reverse=True):
+            text = f"{text[:start]}{DOTS}{text[end:]}"
+        secrets = {same_name(argument.name) for argument in spec.arguments if argument.secret}
+        args = {name: DOTS if same_name(name) in secrets else value for name, value in args.items()}
+        self.message = self.message.model_copy(update={"text": text, "args": args})
+        self.claimed = replace(self.claimed, message=self.message, redacted=True)
 
     def moment(self) -> Moment:
         """Return what `tomorrow`, `me` and a file's name mean in this message."""

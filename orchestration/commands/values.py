@@ -70,6 +70,12 @@ def coerce(value: object, schema: Schema, moment: Moment | None = None) -> objec
     return value
 
 
+def goes_on(value: Sequence[Piece]) -> bool:
+    """Whether a list goes on behind this word, which ends in a separator."""
+    text, quoted = value[-1]
+    return not quoted and text.endswith(tuple(SEPARATORS))
+
+
 def split_list(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Cut at separators that stand outside quotes; empty items fall away."""
     items: list[list[Piece]] = [[]]

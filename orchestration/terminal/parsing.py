@@ -7,6 +7,7 @@ from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse
 from orchestration.commands.spec import CommandSpec
+from orchestration.commands.turn import DOTS
 from orchestration.terminal.answers import print_json
 from orchestration.terminal.store import opened
 
@@ -16,7 +17,10 @@ def parse_here(text: str, settings: Settings, endpoints: Path) -> Parsed:
     with opened(settings, endpoints) as database:
         stored = database.commands.all()
     catalogue = Catalogue(CommandSpec.model_validate(command.spec) for command in stored)
-    return parse(text, catalogue, Moment(account="terminal:owner", channel="terminal"))
+    parsed = parse(text, catalogue, Moment(account="terminal:owner", channel="terminal"))
+    spec = catalogue.find(parsed.command or "")
+    secrets = {argument.name: DOTS for argument in spec.arguments if argument.secret} if spec else {}
+    return parsed.model_copy(update={"args": {name: secrets.get(name, value) for name, value in parsed.args.items()}})
 
 
 def show_parsed(parsed: Parsed, *, as_json: bool) -> None:

@@ -72,7 +72,9 @@ def carry_out(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> list[W
     finally:
         storage.leave(claim.run_id, lost=lost)
         runtime.instance.forget(claim.run_id)
-    if not waits:
+    if not waits and claim.concurrency_key is not None:
+        patiently(lambda: runtime.database.runs.finish(claim))  # at once: another one waits for its turn
+    elif not waits:
         # Soon, with others' rows: until then the lease keeps others away.
         storage.append(Row("finished", claim.run_id, {"token": claim.token, "finished_at": utc_now()}))
     return waits
