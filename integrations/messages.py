@@ -222,6 +222,7 @@ class Principal(Frozen):
     groups: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     """Each as `CHANNEL:ACCOUNT`."""
+    timezone: str | None = None
 
 
 class Receipt(Frozen):

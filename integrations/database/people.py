@@ -108,7 +108,15 @@ class Principals(Store):
         groups = self._access.groups_of([*mine, f"principal:{row.id}"])
         given = self._access.roles_of([*mine, f"principal:{row.id}"], groups)
         roles = tuple(dict.fromkeys([*row.roles, *given]))
-        return Principal(id=row.id, tenant=row.tenant, name=row.name, roles=roles, groups=groups, accounts=mine)
+        return Principal(
+            id=row.id,
+            tenant=row.tenant,
+            name=row.name,
+            roles=roles,
+            groups=groups,
+            accounts=mine,
+            timezone=row.timezone,
+        )
 
     def _find(self, connection: sa.Connection, key: tuple[str, str, str]) -> Any:
         query = (

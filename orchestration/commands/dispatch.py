@@ -66,6 +66,7 @@ class Dispatcher:
         self._lease_s = settings.workers.lease_s
         self._access = settings.access
         self._clock = clock
+        self._zone = settings.schedules.timezone
         self._seal = Sealer(database, settings)
         self._catalogue = CurrentCatalogue(database)
         self._controls = Controls(database, settings, memory, self._catalogue)
@@ -141,7 +142,7 @@ class Dispatcher:
         self._settle(turn, text, failed=turn.message.command is not None)
 
     def _parse(self, turn: Turn) -> Parsed:
-        message, moment = turn.message, turn.moment()
+        message, moment = turn.message, turn.moment(self._zone)
         parsed = _parse(message, self._catalogue(), moment)
         if parsed.kind == "command" and parsed.errors:
             # The command may be newer than the catalogue that is at hand.
@@ -189,7 +190,7 @@ class Dispatcher:
             return None
         said = {pending.argument: turn.message.text} if turn.message.text.strip() else {}
         values = {**pending.args, **said}
-        parsed = parse_structured(spec.name, values, self._catalogue(), turn.asker.language, turn.moment())
+        parsed = parse_structured(spec.name, values, self._catalogue(), turn.asker.language, turn.moment(self._zone))
         if self._refused(turn, spec):
             return None
         if not parsed.errors:

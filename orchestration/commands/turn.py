@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from zoneinfo import ZoneInfo
 
 from integrations.database import ClaimedMessage
 from integrations.messages import InboundMessage, Principal
@@ -48,11 +49,12 @@ class Turn:
         self.message = self.message.model_copy(update={"text": text, "args": args})
         self.claimed = replace(self.claimed, message=self.message, redacted=True)
 
-    def moment(self) -> Moment:
-        """Return what `tomorrow`, `me` and a file's name mean in this message."""
+    def moment(self, zone: str) -> Moment:
+        """Return what `tomorrow`, `me` and a file's name mean in this message, for who has chosen no time zone."""
         message, channel = self.message, self.message.address.channel
         return Moment(
             message.received_at,
+            ZoneInfo(self.principal.timezone or zone),
             account=f"{channel}:{message.account}",
             channel=channel,
             files=message.attachments,
