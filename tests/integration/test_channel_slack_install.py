@@ -200,8 +200,11 @@ async def test_nothing_but_a_living_state_of_this_browser_installs(
     slack: SimulatedSlack, database: Database, tmp_path: Path
 ) -> None:
     place = Place(slack, database, tmp_path)
-    with pytest.raises(Unauthorized):
-        await place.call("/install", {"invite": "A" * 48})
+    for odd in ("", "é", "=", "A" * 48, "A" * 10_000, "\x00", place.invitation()[:-4], place.invitation() + "AAAA"):
+        with pytest.raises(Unauthorized):
+            await place.call("/install", {"invite": odd})
+        with pytest.raises(Unauthorized):
+            await place.call("/oauth", {"state": odd, "code": odd}, f"__Host-runbell-slack={odd}")
     with pytest.raises(Forbidden, match="ended"):
         await place.call("/install", {"invite": place.invitation(days=INVITATION.days, minutes=1)})
 
