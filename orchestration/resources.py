@@ -14,10 +14,12 @@ from integrations.errors import Misconfigured, RunbellError
 from integrations.memory import Memory
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
+from orchestration.answer_cache import RememberingModels
+from orchestration.metering import MeteredModels
 from orchestration.model_cache import CachingModels
 from orchestration.ops.answering.offers import Offers
 from serving.client import Models, ServeModels
-from serving.models_file import read_fleet
+from serving.models_file import FleetFile
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -59,8 +61,10 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
     database = Database(
         url, files=settings.state / "files", pool_size=settings.database.pool_size, access=settings.access
     )
-    models = CachingModels(asked)
-    embedder = read_fleet(settings.serving).embedder
+    file = FleetFile(settings.serving)
+    metered = MeteredModels(asked, database, settings.tenant, file.fleet)
+    remembering = RememberingModels(metered, database, settings.tenant, file.fleet)
+    models, embedder = CachingModels(remembering), file.fleet().embedder
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=embedder)
     for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):
         atexit.register(close)

@@ -35,7 +35,7 @@ class Door(Protocol):
 async def ask(
     router: Router, door: Door, request: ChatRequest, timeout_s: float, traceparent: str | None = None
 ) -> AsyncGenerator[ChatChunk]:
-    """Yield an answer; its last chunk says which model gave it, and why that one."""
+    """Yield an answer; its first and last chunk say which model gives it, and why that one."""
     choice = router.choose(request)
     deadline = time.monotonic() + timeout_s
     left, errors = list(choice.candidates), list[tuple[ModelSpec, RunbellError]]()
@@ -44,8 +44,9 @@ async def ask(
         try:
             async with aclosing(_one(router, door, choice, spec, request, deadline, traceparent)) as chunks:
                 async for chunk in chunks:
+                    tells = not said or chunk.finish_reason is not None
                     said += len(chunk.text) + len(chunk.tool_calls)
-                    yield chunk if chunk.finish_reason is None else _explained(chunk, choice, spec, errors)
+                    yield _explained(chunk, choice, spec, errors) if tells else chunk
         except RunbellError as error:
             if said:
                 raise _broke_off(error, spec, said) from error

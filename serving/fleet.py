@@ -153,6 +153,9 @@ class Route(Part):
     candidates: tuple[str, ...] = Field(min_length=1)
     max_price: float | None = Field(default=None, ge=0, description="Of one request, at its longest.")
     canary: Canary | None = None
+    cache_s: float | None = Field(
+        default=None, gt=0, le=2_592_000, description="The same request of the same person gets the same answer."
+    )
 
 
 class Rules(Part):

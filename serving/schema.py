@@ -110,7 +110,7 @@ class Decision(Frozen):
 
 
 class ChatChunk(Frozen):
-    """A piece of the answer; the last one has `finish_reason`, `usage`, and `decision` where a router chose."""
+    """A piece of the answer; the last has `finish_reason` and `usage`, both ends a `decision` where one was made."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from integrations.database.answer_cache import Answers
 from integrations.database.approval_timers import ApprovalTimers
 from integrations.database.approvals import Approvals
 from integrations.database.catalogue import Commands, Proposals, Usage, Workers
@@ -102,6 +103,7 @@ class Database:
         self.sealed = Sealed(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
+        self.answers = Answers(self.engine)
         self.retention = Retention(self.engine)
         self.progress = Progress(self._live)
         self.growing = GrowingAnswers(self._live)

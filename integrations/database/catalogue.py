@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -232,6 +232,12 @@ class Usage(Store):
         message_id: str | None = None,
         run_id: str | None = None,
         op: str | None = None,
+        route: str | None = None,
+        job: str | None = None,
+        tokens_cached: int = 0,
+        gpu_s: float = 0.0,
+        price: float = 0.0,
+        currency: str = "USD",
     ) -> None:
         """Add one call to the ledger."""
         with self._transaction() as connection:
@@ -247,5 +253,19 @@ class Usage(Store):
                     message_id=message_id,
                     run_id=run_id,
                     op=op,
+                    route=route,
+                    job=job,
+                    tokens_cached=tokens_cached,
+                    gpu_s=gpu_s,
+                    price=price,
+                    currency=currency,
                 )
             )
+
+    def spent(self, tenant: str, since: datetime) -> float:
+        """Return what a tenant's calls have cost since then."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(usage.c.price), 0.0)).where(
+            usage.c.tenant == tenant, usage.c.at >= since
+        )
+        with self._transaction() as connection:
+            return float(connection.execute(query).scalar_one())

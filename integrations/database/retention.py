@@ -51,6 +51,7 @@ _RULES = (
     _Rule("approval_cards", "approval_id, channel, conversation", _DECIDED.format("approval_cards"), "summary"),
     _Rule("approvals", "id", "decided_at < :before and state <> 'pending'", "summary"),
     _Rule("sealed", "id", "created_at < :before", "detail"),
+    _Rule("answers", "tenant, digest", "expires_at < :before", "progress"),
     _Rule("questions", "tenant, channel, conversation, principal_id", "expires_at < :before", "progress"),
     _Rule("link_codes", "principal_id", "expires_at < :before", "progress"),
     _Rule("link_attempts", "tenant, channel, account", "since < :before", "progress"),

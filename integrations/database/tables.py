@@ -291,8 +291,15 @@ usage = sa.Table(
     sa.Column("first_token_ms", sa.Float),
     sa.Column("total_ms", sa.Float, nullable=False),
     sa.Column("at", Instant, nullable=False, server_default=NOW),
+    sa.Column("route", sa.Text),
+    sa.Column("job", sa.Text),
+    sa.Column("tokens_cached", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("gpu_s", sa.Float, nullable=False, server_default="0"),
+    sa.Column("price", sa.Float, nullable=False, server_default="0"),
+    sa.Column("currency", sa.Text, nullable=False, server_default="USD"),
 )
 sa.Index("usage_at_ix", usage.c.at)
+sa.Index("usage_tenant_ix", usage.c.tenant, usage.c.at)
 
 # Outputs of ops up to 64 KB; larger ones are files, and `url` points at them.
 op_outputs = sa.Table(

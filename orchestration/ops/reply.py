@@ -35,7 +35,6 @@ def reply(
     )
     answered = database.inbox.answer(heard.message_id, [message], run_id=context.run_id)
     milliseconds = round((time.monotonic() - began) * 1000, 1)
-    record_usage(database, heard, thought, context.run_id)
     context.add_output_metadata(
         {
             "answered": answered,
@@ -46,21 +45,3 @@ def reply(
         }
     )
     return answered
-
-
-def record_usage(database: Database, heard: Heard, thought: Thought, run_id: str) -> None:
-    """Add the model's call to the ledger, after the answer is out."""
-    if (spent := thought.spent) is None:
-        return
-    database.usage.record(
-        tenant=heard.address.tenant,
-        model=spent.model,
-        tokens_in=spent.tokens_in,
-        tokens_out=spent.tokens_out,
-        total_ms=spent.total_ms,
-        first_token_ms=spent.first_token_ms,
-        principal_id=heard.principal_id,
-        message_id=heard.message_id,
-        run_id=run_id,
-        op="think",
-    )

@@ -1,0 +1,89 @@
+"""Models that give an answer again: on routes that ask for it (`cache_s`), for the same person of the same tenant.
+
+What an answer depends on is in its digest: the request, for whom it is, and the models and rules of now. So nobody is
+told what another was told, and nothing is told that would not be answered any more.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from integrations.database import Database
+from integrations.errors import RunbellError
+from orchestration.metering import origin_of
+from serving.client import Models
+from serving.fleet import Fleet
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Decision, ModelInfo, Usage
+
+
+class RememberingModels:
+    """Models behind the cache of answers. Thread-safe."""
+
+    def __init__(self, models: Models, database: Database, tenant: str, fleet: Callable[[], Fleet]) -> None:
+        self._models = models
+        self._database = database
+        self._tenant = tenant
+        self._fleet = fleet
+
+    def stream(
+        self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
+    ) -> Iterator[ChatChunk]:
+        """Yield the answer that was given before, or ask."""
+        fleet = self._fleet()
+        route = fleet.all_routes().get(request.model or "default")
+        if route is None or route.cache_s is None or request.tools:
+            yield from self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)
+            return
+        began, (tenant, digest) = time.monotonic(), self._key(request, fleet)
+        known = self._recall(tenant, digest)
+        if known is not None:
+            yield from _again(request, known, (time.monotonic() - began) * 1000)
+            return
+        said, last = "", None
+        with closing(self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)) as chunks:  # pyright: ignore[reportArgumentType] - every implementation is a generator
+            for chunk in chunks:
+                said, last = said + chunk.text, chunk
+                yield chunk
+        if last is not None and last.finish_reason == "stop" and last.decision is not None and said:
+            expires_at = datetime.now(UTC) + timedelta(seconds=route.cache_s)
+            self._database.answers.put(tenant, digest, last.decision.model, said, expires_at)
+
+    def _recall(self, tenant: str, digest: str) -> tuple[str, str] | None:
+        try:
+            return self._database.answers.get(tenant, digest, datetime.now(UTC))
+        except RunbellError:
+            return None  # a model answers without the cache too
+
+    def _key(self, request: ChatRequest, fleet: Fleet) -> tuple[str, str]:
+        origin = origin_of(request.origin, self._tenant)
+        tenant = origin.tenant or self._tenant
+        asked = request.model_dump(mode="json", exclude={"origin"})
+        told = [tenant, origin.principal_id, asked, fleet.digest]
+        return tenant, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
+        """Return one unit vector per text."""
+        return self._models.embed(texts, traceparent=traceparent)
+
+    def unknown_share(self, texts: Sequence[str]) -> list[float]:
+        """Return per text the share of tokens that the embedder does not know."""
+        return self._models.unknown_share(texts)
+
+    def describe(self) -> ModelInfo:
+        """Tell what the model is."""
+        return self._models.describe()
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Return how much of the context these messages take."""
+        return self._models.count_tokens(messages)
+
+
+def _again(request: ChatRequest, known: tuple[str, str], total_ms: float) -> Iterator[ChatChunk]:
+    model, text = known
+    decision = Decision(route=request.model or "default", model=model, reason="answered before, from the cache")
+    yield ChatChunk(text=text, decision=decision)
+    usage = Usage(tokens_in=0, tokens_out=0, first_token_ms=total_ms, total_ms=total_ms)
+    yield ChatChunk(finish_reason="stop", usage=usage, decision=decision)
