@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, RunbellError, Unavailable
 from serving.config import reveal
 from serving.constraint import check_answer, check_schema
 from serving.engines.endpoint_access import Access, Key
+from serving.engines.endpoint_events import Event, UsageTold
 from serving.fleet import ModelSpec
 from serving.prompt_size import estimate
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, ToolCall, Usage
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEM_BYTES = 65_536
@@ -35,47 +36,6 @@ CONNECT_S = 10.0
 
 class Refused(Misconfigured):
     """The endpoint does not take this key."""
-
-
-class _Function(BaseModel):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(BaseModel):
-    index: int = 0
-    id: str | None = None
-    function: _Function = _Function()
-
-    def plain(self) -> ToolCall:
-        name, arguments = self.function.name or "", self.function.arguments or ""
-        return ToolCall(index=self.index, id=self.id or "", name=name, arguments=arguments)
-
-
-class _Delta(BaseModel):
-    content: str | None = None
-    tool_calls: tuple[_Call, ...] | None = None
-
-
-class _Choice(BaseModel):
-    delta: _Delta = _Delta()
-    finish_reason: str | None = None
-
-
-class _Cached(BaseModel):
-    cached_tokens: int | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Cached | None = None
-
-
-class _Event(BaseModel):
-    choices: tuple[_Choice, ...] = ()
-    usage: _Usage | None = None
-    error: Any = None
 
 
 def load(config: ModelSpec, home: Path) -> "OpenAI":  # noqa: ARG001 - every engine is loaded alike
@@ -125,7 +85,7 @@ class OpenAI:
         """Yield what the endpoint streams; leaving closes the connection, which stops it there too."""
         began, first, text = time.monotonic(), None, list[str]()
         finish: str | None = None
-        used = _Usage()
+        used = UsageTold()
         body = _body(request, self._model)
         async with self._slots, contextlib.aclosing(self._events(body)) as events:
             async for event in events:
@@ -153,7 +113,7 @@ class OpenAI:
         ends: dict[str, Literal["length", "tool_calls"]] = {"length": "length", "tool_calls": "tool_calls"}
         yield ChatChunk(finish_reason=ends.get(finish, "stop"), usage=usage)
 
-    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[_Event]:
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[Event]:
         """Yield events of the first key and address that deliver any."""
         patience_at = time.monotonic() + self._timeout_s
         last: RunbellError = Unavailable("The model's endpoint was not asked.")
@@ -187,7 +147,7 @@ class OpenAI:
             return False
         return self._access.tries > 2
 
-    async def _ask(self, url: str, key: Key, body: dict[str, Any]) -> AsyncGenerator[_Event]:
+    async def _ask(self, url: str, key: Key, body: dict[str, Any]) -> AsyncGenerator[Event]:
         headers = {"Authorization": f"Bearer {key.secret}"} if key.secret else {}
         path = f"{url.rstrip('/')}/chat/completions"
         try:
@@ -254,9 +214,9 @@ async def _lines(response: httpx.Response) -> AsyncGenerator[bytes]:
         yield rest
 
 
-def _event(data: bytes) -> _Event:
+def _event(data: bytes) -> Event:
     try:
-        event = _Event.model_validate_json(data)
+        event = Event.model_validate_json(data)
     except ValidationError as error:
         raise Unavailable("The model's endpoint sends something that is no chat completion.") from error
     if event.error is not None:
