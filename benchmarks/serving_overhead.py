@@ -2,26 +2,22 @@
 
     python benchmarks/serving_overhead.py [--json] [--concurrent 16] [--tokens 48] [--rounds 3]
 
-The starter model with as many slots as requests: first in this process, then behind op, router, handle and replica of a
-Ray Serve of its own; every request of the second kind is made by an op of a Dagster run in a thread of its own, as in a
-warm worker. The same prompts both times; rounds alternate nothing, since both would not fit on the cores at once. One
-request at a time tells the time to the first token, all at once the throughput; medians over the rounds.
+The starter model with as many slots as requests: first in this process, then behind router, handle and replica of a Ray
+Serve of its own, asked from as many threads, as ops ask in a warm worker. (What a run takes is run_latency.py's.) The
+same prompts both times, one way after the other, since both would not fit on the cores at once. One request at a time
+tells the time to the first token, all at once the throughput; medians over the rounds.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import queue
 import statistics
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import dagster as dg
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -48,7 +44,7 @@ def main() -> int:
         theirs = _through(home, asked.concurrent, asked.tokens, asked.rounds)
     results = {
         "engine_alone": ours,
-        "op_handle_replica_engine": theirs,
+        "router_handle_replica_engine": theirs,
         "fewer_tokens_percent": round(100 * (1 - theirs["tokens_per_s"] / ours["tokens_per_s"]), 1),
         "more_ms_to_first_token": round(theirs["first_ms"] - ours["first_ms"], 1),
         "load_before": load,
@@ -93,7 +89,7 @@ def _through(home: Path, concurrent: int, tokens: int, rounds: int) -> dict[str,
         handles = ServeModels()
 
         def stream(request: ChatRequest) -> Iterator[ChatChunk]:
-            return in_op(lambda: handles.stream(request, timeout_s=600))
+            return handles.stream(request, timeout_s=600)
 
         single, many = asking.requests(SINGLE, words=20, tokens=8), []
         list(handles.stream(single[0]))
@@ -105,38 +101,6 @@ def _through(home: Path, concurrent: int, tokens: int, rounds: int) -> dict[str,
     return {"tokens_per_s": statistics.median(many), "first_ms": statistics.median(first)}
 
 
-def in_op(ask: Callable[[], Iterator[ChatChunk]]) -> Iterator[ChatChunk]:
-    """Start a Dagster run; its op asks once this is iterated, and what it hears is handed on."""
-    heard = queue.SimpleQueue[ChatChunk | None]()
-    begin, begun = threading.Event(), threading.Event()
-
-    @dg.op
-    def think() -> None:
-        begun.set()
-        begin.wait()
-        for chunk in ask():
-            heard.put(chunk)
-
-    @dg.job
-    def job() -> None:
-        think()
-
-    def run() -> None:
-        try:
-            job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
-        finally:
-            heard.put(None)
-
-    def hear() -> Iterator[ChatChunk]:
-        begin.set()
-        while (chunk := heard.get()) is not None:
-            yield chunk
-
-    threading.Thread(target=run, daemon=True).start()
-    begun.wait()  # what starting a run takes is measured elsewhere: run_latency.py
-    return hear()
-
-
 def _told(results: dict[str, Any], concurrent: int) -> str:
     def line(name: str, found: dict[str, float]) -> str:
         return (
@@ -145,7 +109,7 @@ def _told(results: dict[str, Any], concurrent: int) -> str:
 
     return (
         f"{line('engine alone', results['engine_alone'])}\n"
-        f"{line('through op, handle', results['op_handle_replica_engine'])}\n"
+        f"{line('through handle', results['op_handle_replica_engine'])}\n"
         f"{results['fewer_tokens_percent']} % fewer tokens, {results['more_ms_to_first_token']} ms more to the first"
         f" token (load before: {results['load_before']:.1f})"
     )

@@ -10,9 +10,11 @@ from integrations.memory import Memory
 from integrations.messages import Address, InboundMessage, run_id_for
 from integrations.settings import Settings
 from orchestration.jobs.assistant import assistant
+from orchestration.metering import MeteredModels
 from orchestration.model_cache import CachingModels
 from orchestration.ops.answering.offers import Offers
 from serving.client import Models
+from serving.models_file import FleetFile
 
 EVENTS = itertools.count()
 
@@ -56,7 +58,9 @@ class Bench:
         self.resources = {
             "database": self.database,
             "memory": self.memory,
-            "models": self.models,
+            "models": MeteredModels(
+                self.models, self.database, self.settings.tenant, FleetFile(self.settings.serving).fleet
+            ),
             "settings": self.settings,
             "offers": Offers(self.database, self.models, self.settings.access),
         }
