@@ -40,9 +40,14 @@ _DECIDED = (
     "exists (select from runbell.approvals a where a.id = {}.approval_id and a.decided_at < :before"
     " and a.state <> 'pending')"
 )
+# The end of a run that waits for days still takes the place of its card.
+_OPEN = (
+    "lease_until < :before and not exists (select from runbell.inbox i where i.id = growing.message_id"
+    " and i.state in ('received', 'running', 'waiting'))"
+)
 _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
-    _Rule("growing", "message_id", "lease_until < :before", "progress"),
+    _Rule("growing", "message_id", _OPEN, "progress"),
     _Rule("op_logs", "run_id, key, stream, seq", _ENDED.format("op_logs"), "failed"),
     _Rule("op_outputs", "run_id, step_key, output", _ENDED.format("op_outputs"), "failed"),
     _Rule("events", "id", "sent_at < :before", "detail"),
