@@ -18,7 +18,8 @@ from orchestration.commands import consent
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.binding import bind_values
 from orchestration.commands.catalogue import Catalogue
-from orchestration.commands.control import Controls, Forgetful
+from orchestration.commands.control import Controls
+from orchestration.commands.forgetting import Forgetful
 from orchestration.commands.help import explain
 from orchestration.commands.language import language_of, pick
 from orchestration.commands.lateness import answer_to_late
