@@ -56,8 +56,8 @@ def _with_route(text: str, route: str, candidates: tuple[str, ...]) -> str:
         raise Misconfigured("models.yaml can't be changed by program.")
     old = text[node.start_mark.index : node.end_mark.index]
     blank = old[len(old.rstrip()) :]
-    if "\n" in old.rstrip() and not old.lstrip().startswith("["):
-        # A list over several lines stands below its key; in one line it stands beside.
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        # A list with dashes stands below its key; in one line it stands beside.
         head = text[: node.start_mark.index].rstrip()
         return f"{head} {said}{blank or chr(10)}{text[node.end_mark.index :]}"
     return f"{text[: node.start_mark.index]}{said}{blank}{text[node.end_mark.index :]}"

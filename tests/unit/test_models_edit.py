@@ -21,6 +21,7 @@ FORMS = {
     "one name": "routes:\n  default: a\n",
     "full": "routes:\n  default:\n    candidates: [a]\n    max_price: 0.5\n",
     "lines": "routes:\n  default:\n    - a\n    - b\n  other: a\n",
+    "one line": "routes:\n  default:\n  - a\n",
     "another route": "routes:\n  other: [a]\n",
 }
 
