@@ -26,7 +26,7 @@ from benchmarks.serve_place import served
 from serving.schema import ChatChunk, ChatRequest
 
 MODEL = "smollm2-135m"
-SINGLE = 12
+SINGLE = 8
 
 
 def main() -> int:
