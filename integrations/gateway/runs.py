@@ -240,6 +240,17 @@ def arguments_schema(command: StoredCommand) -> dict[str, object]:
     }
 
 
+def _tool(command: StoredCommand) -> dict[str, object]:
+    """Return the command as a function that a model may call; there is no `.` in the names of those."""
+    description = str(command.spec.get("description", "")) or str(command.spec.get("description_zh", ""))
+    function = {
+        "name": re.sub(r"[^A-Za-z0-9_-]", "_", command.name)[:64],
+        "description": description,
+        "parameters": arguments_schema(command),
+    }
+    return {"type": "function", "function": function}
+
+
 def _shown(command: StoredCommand) -> CommandView:
     return CommandView(
         name=command.name,
@@ -249,7 +260,10 @@ def _shown(command: StoredCommand) -> CommandView:
         examples=_texts(command.spec, "examples"),
         location=command.location,
         job=command.job,
+        effect=cast("Any", command.spec.get("effect", "write")),
+        needs_approval=command.spec.get("approval") is not None,
         json_schema=arguments_schema(command),
+        tool=_tool(command),
     )
 
 

@@ -178,7 +178,10 @@ class CommandView(BaseModel):
     examples: list[str]
     location: str
     job: str
+    effect: Literal["read", "write", "destructive"]
+    needs_approval: bool
     json_schema: dict[str, object] = Field(serialization_alias="schema")
+    tool: dict[str, object] = Field(description="The same as OpenAI's API takes a tool of a model.")
 
 
 class Commands(BaseModel):

@@ -12,6 +12,7 @@ import dagster as dg
 
 from integrations.errors import Misconfigured
 from integrations.settings import Settings
+from integrations.settings_access import ADMIN, Access
 from orchestration.authoring import KEY
 from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, is_no_command
 from orchestration.commands.schemas import Inexpressible
@@ -50,7 +51,7 @@ def check(settings: Settings) -> list[Complaint]:
         for repository in location.repositories.values():
             for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
                 if not job.name.startswith("__"):
-                    complaints += _of_job(job, name, owners)
+                    complaints += _of_job(job, name, owners, settings.access)
             complaints += [
                 found for schedule in repository.schedule_defs for found in _of_schedule(schedule, repository)
             ]
@@ -74,7 +75,7 @@ def _theirs(file: str, folder: Path) -> bool:
     return path.is_relative_to(folder) and "site-packages" not in path.parts and "orchestration" not in path.parts
 
 
-def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str]) -> Iterator[Complaint]:
+def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str], access: Access) -> Iterator[Complaint]:
     place = _place(job, location)
     for key in job.metadata:
         if key.startswith("runbell/") and key != KEY:
@@ -87,6 +88,21 @@ def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str]) -> Ite
         yield Complaint(place, f"{job.name} is no command: {reason}", "warning")
         return
     yield from _names(spec, place, owners)
+    for rule in sorted(_named_by(spec)):
+        if not _is_known(rule, access):
+            kind, _, name = rule.partition(":")
+            yield Complaint(place, f"{spec.name}: nobody has the {kind} {name} (setting access.{kind}s)", "warning")
+
+
+def _named_by(spec: CommandSpec) -> set[str]:
+    approval = spec.approval
+    return {*(spec.allowed or ()), *((*approval.approvers, *approval.escalate_to) if approval else ())}
+
+
+def _is_known(rule: str, access: Access) -> bool:
+    kind, _, name = rule.partition(":")
+    known = {"role": {*access.roles, ADMIN, "user"}, "group": {*access.groups}}.get(kind)
+    return known is None or name in known
 
 
 def _names(spec: CommandSpec, place: str, owners: dict[str, str]) -> Iterator[Complaint]:

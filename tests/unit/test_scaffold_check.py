@@ -104,6 +104,7 @@ def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name
         ('    execution_timezone="UTC",\n', "", "has no execution_timezone"),
         ('{"compose": Greeting(name="everybody")}', '{"compose": {"config": {"times": 1}}}', "every_morning: Error"),
         ("    examples=", '    rest="times",\n    examples=', "is no command: rest names"),
+        ("    examples=", '    allowed="fans",\n    examples=', "nobody has the role fans (setting access.roles)"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str, new: str, said: str) -> None:
