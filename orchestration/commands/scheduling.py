@@ -5,7 +5,7 @@ from typing import Protocol
 
 from integrations.access import Refused
 from integrations.database import Database, NewSchedule, Schedule
-from integrations.errors import Misconfigured, NotFound, Overloaded
+from integrations.errors import NotFound, Overloaded
 from integrations.messages import Choice, InboundMessage, utc_now
 from integrations.settings import Settings
 from orchestration.commands.asker import Asker
@@ -53,11 +53,10 @@ class Switches(Protocol):
 
 
 class NoSwitches:
-    """For a process without a Dagster instance: everything is off, and nothing can be switched."""
+    """For a process without a Dagster instance: schedules are kept, and none is on."""
 
     def on(self, name: str, cron: str) -> None:
-        """Raise `Misconfigured`."""
-        raise Misconfigured(f"{name} ({cron}) can't be switched: this process has no Dagster instance")
+        """Change nothing: nobody would evaluate it."""
 
     def off(self, name: str, cron: str) -> None:
         """Change nothing: it is off."""

@@ -19,6 +19,7 @@ from orchestration.commands.publishing import publish
 from orchestration.testing.conversation import Conversation
 from orchestration.testing.effects import Effects, Scripted
 from orchestration.testing.server import Server, open_instance
+from orchestration.warm.clockwork import Clockwork
 from orchestration.warm.internals import ReconstructableRepository, RegisteredCodeLocationOrigin
 from orchestration.warm.location import Location
 from orchestration.warm.runs import Runtime
@@ -95,7 +96,14 @@ class House:
         settings = self.settings.model_copy(update={"workers": workers})
         runtime = Runtime(settings, self.database, self.instance, location, worker_id(CORE), version="test")
         publish(self.database, CORE, [spec for one in repositories.values() for spec in compile_location(one, CORE)])
-        dispatch = Dispatcher(self.database, settings, location=CORE, worker=runtime.worker, memory=_Blank())
+        dispatch = Dispatcher(
+            self.database,
+            settings,
+            location=CORE,
+            worker=runtime.worker,
+            memory=_Blank(),
+            switches=Clockwork(runtime.instance, settings),
+        )
         return Worker(runtime, dispatch).start()
 
     def _repositories(self) -> dict[str, dg.RepositoryDefinition]:

@@ -10,6 +10,7 @@ import dagster as dg
 from integrations.database import Database
 from integrations.messages import Address, OutboundMessage
 from integrations.settings import Settings
+from orchestration.events import Event, files, on_event
 from orchestration.resources import build
 from orchestration.waiting import wait_for_event
 
@@ -129,6 +130,21 @@ def every_minute() -> dg.RunRequest:
     return dg.RunRequest()
 
 
+@dg.job
+def noted() -> None:
+    """Leave one mark."""
+    first()
+
+
+@on_event(files(f"{MARKS.absolute()}/arrived/*.txt", from_start=True), job=noted)
+def note_arrived(event: Event) -> dict[str, object]:
+    """Note each file that arrives."""
+    return {"name": f"{event['name']}.seen"}
+
+
 defs = dg.Definitions(
-    jobs=[marks, asking, boiler, repair, clock], schedules=[every_minute], resources=build(Settings())
+    jobs=[marks, asking, boiler, repair, clock, noted],
+    schedules=[every_minute],
+    sensors=[note_arrived],
+    resources=build(Settings()),
 )

@@ -53,6 +53,9 @@ def ticks(platform: Platform, schedule: Schedule, status: str) -> list[dict[str,
 def test_a_schedule_made_in_chat_fires_is_seen_in_the_ui_and_stops_when_its_owner_loses_the_right(
     platform: Platform, database: Database, browser: Browser
 ) -> None:
+    arrived = platform.home / "marks" / "arrived"
+    arrived.mkdir(parents=True, exist_ok=True)
+    (arrived / "letter.txt").write_text("dear bell")
     told = tell(platform, '/schedule add "every minute" clock')
     (schedule,) = database.schedules.all()
     assert schedule.id in told
@@ -88,6 +91,11 @@ def test_a_schedule_made_in_chat_fires_is_seen_in_the_ui_and_stops_when_its_owne
     assert state_of(platform, schedule)["status"] == "STOPPED"
     said = [entry.text for entry in database.transcript.recent(TIMERS)]
     assert len([text for text in said if f"The schedule `{schedule.id}`" in text and "is paused" in text]) == 1
+
+    # Meanwhile the file that had arrived has led to one run of the job that waits for such.
+    seen = platform.home / "marks" / "letter.txt.seen"
+    eventually(seen.exists, within_s=60, what="the file's run")
+    assert seen.read_text() == "first\n"
 
 
 def _own_runs(platform: Platform, schedule: Schedule) -> list[dict[str, Any]]:

@@ -283,6 +283,9 @@ def test_the_run_of_a_scheduled_command_is_its_owners_and_belongs_to_the_schedul
     assert claim.priority == 10
     assert claim.request["tags"]["runbell/trigger"] == "schedule"
     assert claim.request["tags"]["dagster/schedule_name"] == schedule.name
+    chat.database.inbox.answer(claimed.message_id, [OutboundMessage(address=HERE, text="Hello Ada")])
+    assert "**greet** took" in chat.told("/why")
+    assert "Hello Ada" in chat.told(f"/show {claim.run_id[:8]}")
 
 
 def test_a_scheduled_run_does_not_hold_up_what_people_say(chat):
