@@ -5,6 +5,7 @@ A firing is a message in the owner's name, whose event id is the schedule and th
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -104,13 +105,13 @@ class Schedules(Store):
             row = connection.execute(sa.select(schedules).where(schedules.c.id == schedule_id)).first()
         return _schedule(row) if row else None
 
-    def all(self, *, tenant: str | None = None, principal_id: str | None = None) -> list[Schedule]:
-        """Return schedules in the order in which they were made: all, a tenant's or a principal's."""
+    def all(self, *, tenant: str | None = None, owners: Collection[str] | None = None) -> list[Schedule]:
+        """Return schedules in the order in which they were made: all, a tenant's or those of some principals."""
         query = sa.select(schedules).order_by(schedules.c.created_at).limit(MOST)
         if tenant is not None:
             query = query.where(schedules.c.tenant == tenant)
-        if principal_id is not None:
-            query = query.where(schedules.c.principal_id == principal_id)
+        if owners is not None:
+            query = query.where(schedules.c.principal_id.in_(owners))
         with self._transaction() as connection:
             return [_schedule(row) for row in connection.execute(query)]
 

@@ -147,8 +147,7 @@ class Scheduling:
         )
 
     def _list(self, asker: Asker) -> str:
-        owner = None if asker.is_admin else asker.principal.id
-        found = self._database.schedules.all(tenant=asker.principal.tenant, principal_id=owner)
+        found = self._of(asker)
         if not found:
             return asker.say("There are no schedules yet. ", "还没有定时任务。") + usage(asker)
         on = self._switches.running([schedule.name for schedule in found])
@@ -245,12 +244,16 @@ class Scheduling:
     def _lapse(self, schedule: Schedule) -> Refused | None:
         return lapse(self._database, self._settings, self._catalogue(), schedule)
 
+    def _of(self, asker: Asker) -> list[Schedule]:
+        """Return the asker's schedules, also those of accounts that were tied to them; an administrator has all."""
+        who = asker.principal
+        mine = None if asker.is_admin else [who.id, *self._database.linking.left(who.id)]
+        return self._database.schedules.all(tenant=who.tenant, owners=mine)
+
     def _find(self, word: str, asker: Asker) -> Schedule | str:
         """Return the asker's schedule whose id begins so; an administrator's are everybody's."""
         prefix = word.strip("` ").rpartition("_")[2].casefold()
-        owner = None if asker.is_admin else asker.principal.id
-        mine = self._database.schedules.all(tenant=asker.principal.tenant, principal_id=owner)
-        found = [one for one in mine if len(prefix) >= LEAST_PREFIX and one.id.startswith(prefix)]
+        found = [one for one in self._of(asker) if len(prefix) >= LEAST_PREFIX and one.id.startswith(prefix)]
         if len(found) == 1:
             return found[0]
         return asker.say(

@@ -15,7 +15,7 @@ def lapse(database: Database, settings: Settings, catalogue: Catalogue, schedule
         owner = database.principals.resolve(what.address.tenant, what.address.channel, what.account)
     except Forbidden:
         owner = None
-    if owner is not None and owner.id != what.principal_id:
+    if owner is not None and what.principal_id not in {owner.id, *database.linking.left(owner.id)}:
         return Refused(
             f"the account {what.account} no longer belongs to whoever made this schedule",
             f"账号 {what.account} 已不属于此定时任务的创建者",

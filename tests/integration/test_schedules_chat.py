@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from integrations.database import Database, Keep, MessageView, Schedule
+from integrations.database.linking import Account
 from integrations.messages import Address, Choice, Delivery, InboundMessage, OutboundMessage
 from integrations.settings import Schedules, Settings
 from integrations.settings_access import Access
@@ -385,6 +386,17 @@ def test_it_pauses_with_a_notice_when_the_right_the_command_or_the_conversation_
     assert chat.clockwork.running([schedule.name]) == set()
     assert chat.waiting() == []
     assert len([text for text in chat.posts() if f"The schedule `{schedule.id}`" in text and reason in text]) == 1
+
+
+def test_a_schedule_goes_with_its_account_when_that_is_tied_to_another_person(chat):
+    schedule = chat.made()
+    bob = chat.database.principals.resolve("default", "telegram", "bob")
+    code = chat.database.linking.issue(bob, Address(channel="telegram", conversation="bob"))
+    ada = chat.database.principals.resolve("default", "telegram", "ada")
+    assert chat.database.linking.redeem(code, Account("telegram", "ada"), ada).outcome == "tied"
+
+    assert f"▶ [{schedule.id}]" in chat.told("/schedule list", "bob")
+    assert chat.tick(schedule, MONDAY) == [MONDAY.isoformat()]
 
 
 def test_the_right_is_looked_at_again_when_the_command_is_said(chat):
