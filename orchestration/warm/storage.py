@@ -27,8 +27,10 @@ from orchestration.warm.internals import (
     DagsterEvent,
     DagsterRunAlreadyExists,
     EventLogEntry,
+    InstigatorState,
     RunsTable,
     RunTagsTable,
+    ScheduleInstigatorData,
 )
 from orchestration.warm.interrupt import shielded
 from orchestration.warm.outputs import Outputs
@@ -250,6 +252,18 @@ class WarmScheduleStorage(PostgresScheduleStorage):
 
     def optimize_for_webserver(self, *_: object, **__: object) -> None:
         """Keep the shared pool: Dagster's own for the webserver breaks when the database is restarted."""
+
+    def update_instigator_state(self, state: InstigatorState) -> InstigatorState:
+        """Store a state; what the daemon notes of an evaluation does not switch on what was switched off during it.
+
+        Only those notes have the instant of an iteration: whoever starts a schedule begins without.
+        """
+        data = state.instigator_data
+        if isinstance(data, ScheduleInstigatorData) and data.last_iteration_timestamp and state.is_running:
+            stored = self.get_instigator_state(state.instigator_origin_id, state.selector_id)
+            if stored is not None and not stored.is_running:
+                state = state.with_status(stored.status)
+        return super().update_instigator_state(state)
 
     @classmethod
     def from_config_value(
