@@ -1,5 +1,6 @@
 """Schedules are switched on and off in Dagster's own storage, in PostgreSQL, beside the daemon that notes its ticks."""
 
+import dagster._daemon  # noqa: F401 - before its scheduler, which imports it in a circle
 from dagster._scheduler.scheduler import _write_and_get_next_checkpoint_timestamp as note_iteration
 
 from orchestration.warm.clockwork import Clockwork
