@@ -19,11 +19,11 @@ import aiohttp
 from integrations.channels import addresses
 from integrations.channels.discord.api import Api
 from integrations.channels.discord.session import Session
+from integrations.channels.frames import read_frame
 from integrations.channels.lanes import Lanes
 from integrations.channels.link import Alive
 from integrations.channels.members import Json, table, text
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, RunbellError, Unavailable
-from integrations.security.documents import read_json
 
 logger = logging.getLogger(__name__)
 DISPATCH, BEAT, IDENTIFY, RESUME, RECONNECT, INVALID, HELLO, BEATEN = 0, 1, 2, 6, 7, 9, 10, 11
@@ -204,10 +204,4 @@ async def _address(api: Api, session: Session) -> str:
 
 
 def _frame(raw: aiohttp.WSMessage) -> Json:
-    if raw.type != aiohttp.WSMsgType.TEXT:
-        return {}
-    try:
-        return read_json(raw.data, limit=MAX_FRAME)
-    except InvalidInput as error:
-        logger.warning("Discord sent what can't be read", extra={"channel": "discord", "error": str(error)})
-        return {}
+    return read_frame(raw.data, "discord", limit=MAX_FRAME)

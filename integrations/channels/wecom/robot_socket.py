@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from integrations.channels.frames import read_frame
 from integrations.channels.http import Lost
 from integrations.channels.lanes import Lanes
 from integrations.channels.link import Alive
 from integrations.channels.members import Json, table, text
-from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, Unavailable
-from integrations.security.documents import read_json
+from integrations.errors import Misconfigured, RateLimited, Rejected, Unavailable
 
 logger = logging.getLogger(__name__)
 MESSAGE, EVENT = "aibot_msg_callback", "aibot_event_callback"
@@ -152,7 +152,7 @@ async def _talk(
     life.add_done_callback(lambda done: _died(done, failed))
     try:
         async for raw in socket:
-            frame = _frame(raw)
+            frame = read_frame(raw.data, "wecom-robot", limit=MAX_FRAME)
             if text(frame, "cmd") in (MESSAGE, EVENT):
                 body, request = table(frame, "body"), text(table(frame, "headers"), "req_id")
                 lane = text(body, "chatid") or text(table(body, "from"), "userid")
@@ -204,13 +204,3 @@ def check(frame: Json) -> None:
 def _died(life: "asyncio.Task[None]", failed: Callable[[BaseException], None]) -> None:
     if not life.cancelled() and (error := life.exception()) is not None:
         failed(Unavailable(str(error), after=0.0) if isinstance(error, Lost) else error)
-
-
-def _frame(raw: aiohttp.WSMessage) -> Json:
-    if raw.type != aiohttp.WSMsgType.TEXT:
-        return {}
-    try:
-        return read_json(raw.data, limit=MAX_FRAME)
-    except InvalidInput as error:
-        logger.warning("WeCom sent what can't be read", extra={"channel": "wecom-robot", "error": str(error)})
-        return {}
