@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from integrations.channels import Accepted, Channel, Receive
+from integrations.channels import Accepted, Channel, Closing, Receive
 from integrations.database import Database
 from integrations.gateway.deliver import Deliveries
 from integrations.gateway.hub import Hub
@@ -84,6 +84,8 @@ async def rigged(database: Database, channel: Channel, script: Script = echo) ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(channel, Closing):
+            await channel.aclose()
         assert not ended, ended[0].exception()
         await asyncio.to_thread(hub.close)
         # A cancelled wait leaves its thread at work with a connection.

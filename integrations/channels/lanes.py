@@ -1,14 +1,18 @@
 """Work that one connection brings: in order within a conversation, side by side otherwise, and never too much at once.
 
+Side by side, so that the gateway's group commit has something to gather: one after the other, each message would wait
+for a commit of its own.
+
 A push connection must go on reading (heartbeats, deadlines of buttons) while a file is fetched or the database is
 slow; only when `limit` pieces are at work does `put` wait, so that the network's own buffer fills instead of ours.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-logger = logging.getLogger(__name__)
+One = TypeVar("One")
 AT_ONCE = 200
 END_SECONDS = 3.0
 
@@ -51,3 +55,24 @@ class Lanes:
             del self._tails[lane]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
+
+
+async def side_by_side(
+    several: Sequence[One], lane: Callable[[One], str], work: Callable[[One], Awaitable[object]]
+) -> None:
+    """Work on several things that came at once, those of one lane in their order; a blank lane is nobody's.
+
+    A lane ends with its first error. Returns once all lanes have ended, and raises the first of their errors.
+    """
+    lanes: dict[str, list[One]] = defaultdict(list)
+    for number, one in enumerate(several):
+        lanes[lane(one) or f" {number}"].append(one)
+
+    async def follow(queue: Sequence[One]) -> None:
+        for one in queue:
+            await work(one)
+
+    ended = await asyncio.gather(*(follow(queue) for queue in lanes.values()), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error

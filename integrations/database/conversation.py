@@ -1,5 +1,6 @@
 """Conversations and their transcript."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +75,18 @@ def entry(row: Any) -> Entry:
     )
 
 
+_SHOWN = sa.text("""
+    select distinct on (a.place) a.place, said.body
+    from unnest(cast(:tenants as text[]), cast(:channels as text[]), cast(:conversations as text[]))
+      with ordinality as a (tenant, channel, conversation, place)
+    cross join lateral (
+      select t.id, t.role, t.body from runbell.transcript t
+      where t.tenant = a.tenant and t.channel = a.channel and t.conversation = a.conversation
+      order by t.id desc limit 5) said
+    where said.role = 'assistant' order by a.place, said.id desc
+""")
+
+
 def _of(address: Address) -> sa.ColumnElement[bool]:
     return sa.and_(
         transcript.c.tenant == address.tenant,
@@ -108,6 +121,20 @@ class Transcript(Store):
         )
         with self._transaction() as connection:
             return [entry(row) for row in connection.execute(query)]
+
+    def choices(self, addresses: Sequence[Address]) -> dict[Address, tuple[Choice, ...]]:
+        """Return the choices of our last message in each of these conversations, where there are any.
+
+        It must be among the last five things that were said there.
+        """
+        values = {
+            "tenants": [address.tenant for address in addresses],
+            "channels": [address.channel for address in addresses],
+            "conversations": [address.conversation for address in addresses],
+        }
+        with self._transaction() as connection:
+            rows = connection.execute(_SHOWN, values).all()
+        return {addresses[row.place - 1]: tuple(Choice(**c) for c in row.body.get("choices", [])) for row in rows}
 
     def owner(self, address: Address) -> tuple[bool, str | None] | None:
         """Return whether a conversation is direct and whose it is; None where it is not known yet."""

@@ -14,17 +14,17 @@ from integrations.database import Database
 from integrations.database.amend import Amendments
 from integrations.gateway.growing import Growing
 from integrations.gateway.intake import Intake
+from integrations.gateway.shown import Shown
 from integrations.messages import InboundMessage
 
 MAX_CHOICE = 24
-LOOK_BACK = 5
 
 
 class Arrivals:
     """The `Receive` of all channels."""
 
     def __init__(self, database: Database, intake: Intake, growing: Growing, channels: Mapping[str, Channel]) -> None:
-        self._transcript = database.transcript
+        self._shown = Shown(database)
         self._amendments = Amendments(database.engine)
         self._intake = intake
         self._growing = growing
@@ -47,9 +47,7 @@ class Arrivals:
         return Accepted(found or "", duplicate=True)
 
     async def _choose(self, message: InboundMessage) -> InboundMessage:
-        entries = await asyncio.to_thread(self._transcript.recent, message.address, limit=LOOK_BACK)
-        shown = next((entry for entry in reversed(entries) if entry.role == "assistant"), None)
-        said = chosen(message.text, shown.choices) if shown else None
+        said = chosen(message.text, await self._shown.choices(message.address))
         return message.model_copy(update={"text": said}) if said else message
 
 

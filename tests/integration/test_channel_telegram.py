@@ -1,9 +1,8 @@
 """Telegram's channel against the simulated Telegram, with the real intake, database and outbox."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -133,7 +132,7 @@ async def test_files_come_in_and_go_out(telegram: SimulatedTelegram, database: D
     huge = {"file_id": "F2", "file_name": "huge.mp4", "file_size": 10**9}
     async with connected(telegram, database, tmp_path, script) as rig:
         await telegram.say(1, "", caption="look", document=document, video=huge)
-        await telegram.until(lambda: telegram.called("sendDocument"))
+        await telegram.until(lambda: rig.outbox("sent"))
 
     assert telegram.called("sendDocument")[0]["document"] == b"content"
     assert [attachment.name for attachment in rig.fresh[0].attachments] == ["a.txt"]
@@ -165,8 +164,8 @@ async def test_the_token_is_in_no_log(
 ) -> None:
     telegram.fail("sendMessage", CUT)
     with caplog.at_level(logging.DEBUG):
-        delivery = await channel_of(telegram, tmp_path).send(to("1", "hello"))
-        await asyncio.sleep(0)
+        async with aclosing(channel_of(telegram, tmp_path)) as channel:
+            delivery = await channel.send(to("1", "hello"))
 
     assert telegram.token not in caplog.text + str(delivery)
 

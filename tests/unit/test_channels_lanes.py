@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from integrations.channels.discord.session import Session
-from integrations.channels.lanes import Lanes
+from integrations.channels.lanes import Lanes, side_by_side
 
 
 async def test_a_lane_keeps_its_order_and_holds_nobody_else_up() -> None:
@@ -26,6 +28,26 @@ async def test_a_lane_keeps_its_order_and_holds_nobody_else_up() -> None:
     await lanes.end()
 
     assert done == ["other", "slow", "after slow"]
+
+
+async def test_what_came_at_once_is_done_side_by_side_and_an_error_ends_its_own_lane_only() -> None:
+    begun, done = list[str](), list[str]()
+    gate = asyncio.Event()
+
+    async def work(one: str) -> None:
+        begun.append(one)
+        if len(begun) == 3:
+            gate.set()
+        await gate.wait()
+        if one == "a1":
+            raise ValueError(one)
+        done.append(one)
+
+    with pytest.raises(ValueError, match="a1"):
+        await side_by_side(["a1", "b1", "a2", "c1"], lambda one: one[0], work)
+
+    assert begun == ["a1", "b1", "c1"]
+    assert sorted(done) == ["b1", "c1"]
 
 
 async def test_only_so_much_is_at_work() -> None:

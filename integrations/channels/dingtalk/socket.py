@@ -10,20 +10,22 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote_plus
 
 from integrations.channels.dingtalk.api import Api
 from integrations.channels.dingtalk.verify import BOT_TOPIC, acknowledge
+from integrations.channels.frames import read_frame
+from integrations.channels.lanes import Lanes
 from integrations.channels.link import Alive
-from integrations.errors import InvalidInput, TemporaryError
-from integrations.security.documents import read_json
+from integrations.errors import TemporaryError
 
 logger = logging.getLogger(__name__)
 CARD_TOPIC = "/v1.0/card/instances/callback"
 PING_SECONDS = 20.0
 SILENCE_SECONDS = 70.0
-ENDING_SECONDS = 3.0
+AT_ONCE = 2000  # More than elsewhere: what waits for a full inbox would not come again.
 PATIENCE_SECONDS = 600.0
 MAX_FRAME = 4 * 1024 * 1024
 Take = Callable[[str, Mapping[str, Any], str], Awaitable[None]]
@@ -40,38 +42,23 @@ async def converse(api: Api, take: Take, alive: Alive) -> None:
     async with websockets.connect(url, ping_interval=None, max_size=MAX_FRAME, open_timeout=10) as socket:
         sdk.websocket = socket
         alive()
-        beat = asyncio.create_task(_beat(socket, alive))
-        work: set[asyncio.Task[None]] = set()
+        beat, lanes = asyncio.create_task(_beat(socket, alive)), Lanes(_unhandled, AT_ONCE)
         try:
             async for raw in socket:
                 alive()
-                frame = _frame(raw)
-                if frame is None:
-                    continue
+                frame = read_frame(raw, "dingtalk", limit=MAX_FRAME)
                 if frame.get("type") == "SYSTEM" and _topic(frame) == "disconnect":
                     return
-                task = asyncio.create_task(_route(sdk, frame))
-                work.add(task)
-                task.add_done_callback(work.discard)
+                if frame:
+                    # Order is kept behind: the channel knows conversations.
+                    await lanes.put("", partial(sdk.route_message, frame))
         finally:
             beat.cancel()
-            await _finish(work, beat)
+            await asyncio.gather(beat, lanes.end(), return_exceptions=True)
 
 
-async def _route(sdk: Any, frame: Mapping[str, Any]) -> None:  # noqa: ANN401 - the SDK has no types
-    try:
-        await sdk.route_message(frame)
-    except Exception as error:  # noqa: BLE001 - one frame must not end the connection
-        logger.warning("a frame of DingTalk was not handled: %s: %s", type(error).__name__, error)
-
-
-async def _finish(work: set[asyncio.Task[None]], beat: asyncio.Task[None]) -> None:
-    """Let what is being stored be stored."""
-    if work:
-        await asyncio.wait(work, timeout=ENDING_SECONDS)
-    for task in work:
-        task.cancel()
-    await asyncio.gather(*work, beat, return_exceptions=True)
+def _unhandled(error: BaseException) -> None:
+    logger.warning("a frame of DingTalk was not handled: %s: %s", type(error).__name__, error)
 
 
 async def _beat(socket: Any, alive: Alive) -> None:  # noqa: ANN401
@@ -131,14 +118,6 @@ async def _patiently(store: Callable[[], Awaitable[None]]) -> None:
                 return await store()
             except TemporaryError as error:
                 await asyncio.sleep(error.after)
-
-
-def _frame(raw: str | bytes) -> Mapping[str, Any] | None:
-    try:
-        return read_json(raw, limit=MAX_FRAME)
-    except InvalidInput as error:
-        logger.warning("DingTalk sent no frame: %s", error)
-        return None
 
 
 def _topic(frame: Mapping[str, Any]) -> object:

@@ -9,8 +9,9 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Literal
 
 import dns.exception
 import dns.resolver
@@ -24,6 +25,7 @@ from integrations.channels.email.mailbox import SILENCE_SECONDS, Box, Fetched, c
 from integrations.channels.email.quoting import written
 from integrations.channels.email.submit import submit
 from integrations.channels.email.verify import Lookup
+from integrations.channels.lanes import side_by_side
 from integrations.channels.link import Keeper
 from integrations.errors import InvalidInput, RateLimited, RunbellError, Unauthorized, Unavailable
 from integrations.files import FileStore
@@ -105,23 +107,43 @@ class Email:
             self._remember(message.address.conversation, compose.Thread(compose.subject(message, thread), ids))
         return delivery
 
-    async def take(self, fetched: Fetched, receive: Receive, held: set[str]) -> bool:
-        """Store what a mail says; False where it, or its sender, has to wait. Raises as `receive` does."""
+    async def take(self, several: Sequence[Fetched], receive: Receive, held: set[str]) -> set[int]:
+        """Store what mails say, those of one sender in their order; returns the ones that are done with.
+
+        The others wait, or their senders do, who are added to `held`. Raises as `receive` does; what was stored by then
+        is found to be known when it is taken again.
+        """
+        read = await asyncio.gather(*(asyncio.to_thread(self._judged, fetched) for fetched in several))
+        done = {fetched.uid for fetched, mail in zip(several, read, strict=True) if mail is None}
+        proven = [(fetched, mail) for fetched, mail in zip(several, read, strict=True) if isinstance(mail, parse.Mail)]
+
+        async def keep(one: tuple[Fetched, parse.Mail]) -> None:
+            fetched, mail = one
+            if mail.sender not in held and await self._keep(mail, fetched, receive, held):
+                done.add(fetched.uid)
+
+        await side_by_side(proven, lambda one: one[1].sender, keep)
+        return done
+
+    def _judged(self, fetched: Fetched) -> parse.Mail | Literal["later"] | None:
+        """Return a mail that may be answered and is proven; None for one that never will be."""
         try:
-            mail = await asyncio.to_thread(self._read, fetched)
-            if mail.sender in held:
-                return False
-            message = await self._message(mail, fetched)
+            return self._read(fetched)
         except (InvalidInput, Unauthorized) as error:
             logger.warning("a mail was left unanswered", extra={"channel": self.name, "why": str(error)})
-            return True
+            return None
         except Unavailable as error:
             # The sender's DNS may be broken for good, and must not stop the mails of others.
             logger.info("a mail can't be proven now", extra={"channel": self.name, "why": str(error)})
-            return (self._now() - fetched.at).total_seconds() > DOUBT_SECONDS
+            return None if (self._now() - fetched.at).total_seconds() > DOUBT_SECONDS else "later"
+
+    async def _keep(self, mail: parse.Mail, fetched: Fetched, receive: Receive, held: set[str]) -> bool:
         try:
+            message = await self._message(mail, fetched)
             if message is not None:
                 await receive(message)
+        except InvalidInput as error:
+            logger.warning("a mail was left unanswered", extra={"channel": self.name, "why": str(error)})
         except RateLimited:
             held.add(mail.sender)
             return False
@@ -218,14 +240,13 @@ class _Rounds:
         """Leave a mail alone that could not be taken a moment ago."""
         return uid not in self._later
 
-    async def take(self, fetched: Fetched) -> bool:
-        """Pass a mail on."""
+    async def take(self, several: Sequence[Fetched]) -> set[int]:
+        """Pass mails on."""
         held = set(self._held)
-        done = await self._channel.take(fetched, self._receive, held)
+        done = await self._channel.take(several, self._receive, held)
         until = time.monotonic() + LATER_SECONDS
         self._held |= dict.fromkeys(held - set(self._held), until)
-        if not done:
-            self._later[fetched.uid] = until
+        self._later |= {fetched.uid: until for fetched in several if fetched.uid not in done}
         return done
 
 

@@ -10,10 +10,11 @@ import imaplib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, Protocol, Self, TypeVar
 
 from imapclient import IMAPClient, SocketTimeout
@@ -28,7 +29,7 @@ logging.getLogger("imapclient").setLevel(logging.WARNING)  # At DEBUG it logs wh
 IDLE_SECONDS, POLL_SECONDS, LEFT_SECONDS = 120.0, 20.0, 5.0
 SILENCE_SECONDS = IDLE_SECONDS + 90.0
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
-MAX_MAIL, OLDEST_DAYS = 25 * 1024 * 1024, 14
+MAX_MAIL, OLDEST_DAYS, AT_ONCE = 25 * 1024 * 1024, 14, 50
 _HEADERS = b"BODY[HEADER]"
 Result = TypeVar("Result")
 
@@ -53,8 +54,8 @@ class Taker(Protocol):
         """Say whether an unread mail is to be read in this round."""
         ...
 
-    async def take(self, fetched: Fetched) -> bool:
-        """Store a mail; False leaves it unread for later. TemporaryError ends this round."""
+    async def take(self, several: Sequence[Fetched]) -> set[int]:
+        """Store mails; returns those that are done with, the others stay unread. TemporaryError ends this round."""
         ...
 
 
@@ -75,21 +76,20 @@ async def converse(access: Access, taker: Taker, alive: Alive) -> None:
 async def _round(box: "Box", taker: Taker, alive: Alive) -> float | None:
     """Take what is unread; returns None when all is done, or after how many seconds to try the rest again."""
     taker.begin()
-    left = False
-    for uid in await box.run(box.unread):
-        if not taker.wants(uid):
-            left = True
-            continue
-        fetched = await box.run(lambda uid=uid: box.fetch(uid))
+    unread = await box.run(box.unread)
+    wanted = [uid for uid in unread if taker.wants(uid)]
+    left = len(wanted) < len(unread)
+    while wanted:
+        found, wanted = await box.run(lambda wanted=wanted: box.fetch(wanted))
         alive()
         try:
-            done = fetched is None or await taker.take(fetched)
+            done = await taker.take(found)
         except TemporaryError as error:
             logger.warning("mails wait in their mailbox", extra={"channel": "email", "why": str(error)})
             return error.after
         if done:
-            await box.run(lambda uid=uid: box.seen(uid))
-        left = left or not done
+            await box.run(lambda done=done: box.seen(sorted(done)))
+        left = left or len(done) < len(found)
     return LEFT_SECONDS if left else None
 
 
@@ -143,20 +143,24 @@ class Box:
         since = (datetime.now(UTC) - timedelta(days=OLDEST_DAYS)).date()
         return sorted(self.client.search(["UNSEEN", "SINCE", since]))
 
-    def fetch(self, uid: int) -> Fetched | None:
-        """Return a mail without marking it as read; None where it is gone."""
-        head = self.client.fetch([uid], ["RFC822.SIZE", "INTERNALDATE"]).get(uid)
-        if head is None:
-            return None
-        at = head.get(b"INTERNALDATE") or datetime.now()  # noqa: DTZ005 - imapclient gives local time without a zone
-        if int(head[b"RFC822.SIZE"]) > MAX_MAIL:
-            return Fetched(uid, None, at.astimezone(UTC))
-        body = self.client.fetch([uid], ["BODY.PEEK[]"]).get(uid, {}).get(b"BODY[]")
-        return None if body is None else Fetched(uid, bytes(body), at.astimezone(UTC))
+    def fetch(self, uids: Sequence[int]) -> tuple[list[Fetched], Sequence[int]]:
+        """Return the first mails without marking them as read, as many as are not too much at once, and the rest.
 
-    def seen(self, uid: int) -> None:
-        """Mark a mail as read."""
-        self.client.add_flags([uid], [b"\\Seen"], silent=True)
+        Those that are gone are left out. Several at once: each asking takes as long as the way to the server and back.
+        """
+        heads = self.client.fetch(uids[:AT_ONCE], ["RFC822.SIZE", "INTERNALDATE"])
+        sizes = [int(heads[uid][b"RFC822.SIZE"]) if uid in heads else 0 for uid in uids[:AT_ONCE]]
+        sizes = [size if size <= MAX_MAIL else 0 for size in sizes]
+        count = max(1, sum(total <= MAX_MAIL for total in accumulate(sizes)))
+        there = [uid for uid in uids[:count] if uid in heads]
+        wanted = [uid for uid in there if int(heads[uid][b"RFC822.SIZE"]) <= MAX_MAIL]
+        bodies = self.client.fetch(wanted, ["BODY.PEEK[]"]) if wanted else {}
+        found = [_fetched(uid, heads[uid], bodies.get(uid, {})) for uid in there if uid not in wanted or uid in bodies]
+        return found, uids[count:]
+
+    def seen(self, uids: Sequence[int]) -> None:
+        """Mark mails as read."""
+        self.client.add_flags(uids, [b"\\Seen"], silent=True)
 
     def head(self, message_id: str) -> bytes:
         """Return the headers of the mail with this id; none where there is no such mail."""
@@ -213,6 +217,12 @@ class Box:
                 logger.debug("the IMAP connection had ended before")
             self._threads.submit(_close, client)
         self._threads.shutdown(wait=False)
+
+
+def _fetched(uid: int, head: Mapping[bytes, Any], body: Mapping[bytes, Any]) -> Fetched:
+    at = head.get(b"INTERNALDATE") or datetime.now()  # noqa: DTZ005 - imapclient gives local time without a zone
+    raw = body.get(b"BODY[]")
+    return Fetched(uid, None if raw is None else bytes(raw), at.astimezone(UTC))
 
 
 def _close(client: IMAPClient) -> None:

@@ -11,12 +11,15 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from integrations.channels.feishu.api import Api
 from integrations.channels.feishu.frames import CONTROL, DATA, Frame, decode, encode
+from integrations.channels.lanes import Lanes
 from integrations.channels.link import Alive
+from integrations.channels.members import table, text
 from integrations.errors import InvalidInput, Rejected, RunbellError
 from integrations.security.documents import Document, read_json
 
@@ -24,7 +27,6 @@ logger = logging.getLogger(__name__)
 HOSTS = (".feishu.cn", ".larksuite.com")
 LONGEST_PING_SECONDS = 30.0
 SILENCE_SECONDS = 90.0
-ENDING_SECONDS = 3.0
 MAX_FRAME = 4 * 1024 * 1024
 MAX_PARTS = 64
 MAX_OPEN = 100
@@ -42,24 +44,20 @@ async def converse(api: Api, handle: Handle, alive: Alive) -> None:
     pause = min(float(config.get("PingInterval") or LONGEST_PING_SECONDS), LONGEST_PING_SECONDS)
     async with websockets.connect(url, ping_interval=None, max_size=MAX_FRAME, open_timeout=10) as socket:
         alive()
-        beat = asyncio.create_task(_beat(socket, service, pause))
-        work: set[asyncio.Task[None]] = set()
+        beat, lanes = asyncio.create_task(_beat(socket, service, pause)), Lanes(_unhandled)
         parts = Parts()
         try:
             async for raw in socket:
                 alive()
                 frame = _frame(raw)
                 payload = parts.join(frame) if frame is not None and frame.method == DATA else None
-                if frame is None or payload is None:
+                if frame is None or payload is None or frame.headers.get("type") != "event":
                     continue
-                task = asyncio.create_task(_answer(socket, frame, payload, handle))
-                work.add(task)
-                task.add_done_callback(work.discard)
+                event = read_event(payload)
+                await lanes.put(lane_of(event), partial(_answer, socket, frame, event, handle))
         finally:
             beat.cancel()
-            if work:
-                await asyncio.wait(work, timeout=ENDING_SECONDS)
-            await asyncio.gather(beat, return_exceptions=True)
+            await asyncio.gather(beat, lanes.end(), return_exceptions=True)
 
 
 def checked(url: str, *, local: bool) -> str:
@@ -97,13 +95,25 @@ class Parts:
         return None
 
 
-async def _answer(socket: Any, frame: Frame, payload: bytes, handle: Handle) -> None:  # noqa: ANN401
-    if frame.headers.get("type") != "event":
-        return
+def read_event(payload: bytes) -> Document | None:
+    """Return what a payload says; None where it can't be read, which the log tells."""
+    try:
+        return read_json(payload, limit=MAX_FRAME)
+    except InvalidInput as error:
+        logger.warning("an event of Feishu can't be read", extra={"error": str(error)})
+        return None
+
+
+def lane_of(event: Document | None) -> str:
+    """Return the chat whose order an event keeps; a blank one for buttons, which wait for nobody."""
+    return text(table(table(event or {}, "event"), "message"), "chat_id")
+
+
+async def _answer(socket: Any, frame: Frame, event: Document | None, handle: Handle) -> None:  # noqa: ANN401
+    """Store an event and acknowledge it; what can't be read is acknowledged too, since it would never get better."""
     answer: dict[str, object] = {"code": 200, "headers": {}}
     try:
-        told = await handle(read_json(payload, limit=MAX_FRAME))
-        if told:
+        if event is not None and (told := await handle(event)):
             answer["data"] = base64.b64encode(json.dumps(told).encode()).decode()
     except InvalidInput as error:
         logger.warning("an event of Feishu can't be read", extra={"error": str(error)})
@@ -112,6 +122,13 @@ async def _answer(socket: Any, frame: Frame, payload: bytes, handle: Handle) -> 
         answer = {"code": 500, "headers": {}}
     frame.payload = json.dumps(answer).encode()
     await socket.send(encode(frame))
+
+
+def _unhandled(error: BaseException) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    if not isinstance(error, ConnectionClosed):  # An acknowledgement came too late for its connection.
+        logger.error("an event of Feishu could not be handled", exc_info=error)
 
 
 async def _beat(socket: Any, service: int, pause: float) -> None:  # noqa: ANN401

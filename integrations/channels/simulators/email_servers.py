@@ -213,7 +213,7 @@ class Imap(Connection):
     def _fetch(self, words: list[str]) -> list[bytes]:
         told: list[bytes] = []
         for number, mail in enumerate(self.provider.mails, 1):
-            if str(mail.uid) != words[0]:
+            if str(mail.uid) not in words[0].split(","):
                 continue
             items = [b"UID %d" % mail.uid]
             for word in words[1:]:
@@ -234,7 +234,7 @@ class Imap(Connection):
 
     def _store(self, words: list[str]) -> list[bytes]:
         for mail in self.provider.mails:
-            if str(mail.uid) == words[0]:
+            if str(mail.uid) in words[0].split(","):
                 mail.flags |= {word for word in words[2:] if word.startswith("\\")}
         return self._exists()
 

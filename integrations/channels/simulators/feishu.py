@@ -174,7 +174,7 @@ class SimulatedFeishu(FeishuPlatform):
                 self.calls.append(Recorded(frame.headers["type"], {"service": frame.service}, 0.0))
                 await socket.send_bytes(encode(Frame(CONTROL, frame.service, headers={"type": "pong"})))
             else:
-                self.acknowledged[frame.headers["message_id"]] = json.loads(frame.payload)
+                self.acknowledged[frame.headers.get("message_id", "")] = json.loads(frame.payload)
             self.changed()
         return socket
 

@@ -9,10 +9,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
+from integrations.channels import members
+from integrations.channels.frames import read_frame
+from integrations.channels.lanes import Lanes
 from integrations.channels.link import Alive
 from integrations.channels.slack.api import Api, Unclear
 from integrations.errors import Unavailable
@@ -24,6 +28,7 @@ Take = Callable[[Mapping[str, object]], Awaitable[Mapping[str, object] | None]]
 PING_SECONDS = 5.0
 CONNECT_SECONDS = 15.0
 MAX_FRAME = 4 * 1024 * 1024
+logger = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.bolt")
 _quiet.setLevel(logging.CRITICAL)  # At DEBUG it logs what people say.
 
@@ -36,11 +41,13 @@ async def converse(api: Api, app_token: str, take: Take, alive: Alive) -> None:
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
             session.ws_connect(url, autoping=False, max_msg_size=MAX_FRAME) as socket,
-            asyncio.TaskGroup() as group,
         ):
-            pings = group.create_task(_ping(socket))
-            await _read(socket, app, group, alive)
-            pings.cancel()
+            pings, lanes = asyncio.create_task(_ping(socket)), Lanes(_unhandled)
+            try:
+                await _read(socket, app, lanes, alive)
+            finally:
+                pings.cancel()
+                await asyncio.gather(pings, lanes.end(), return_exceptions=True)
     except aiohttp.ClientError as error:
         # Its text holds the address, and that a ticket.
         raise Unavailable(f"Slack's socket broke: {type(error).__name__}.") from error
@@ -54,9 +61,7 @@ async def _address(api: Api, app_token: str) -> str:
         raise Unavailable(str(error)) from error
 
 
-async def _read(
-    socket: aiohttp.ClientWebSocketResponse, app: "AsyncApp", group: asyncio.TaskGroup, alive: Alive
-) -> None:
+async def _read(socket: aiohttp.ClientWebSocketResponse, app: "AsyncApp", lanes: Lanes, alive: Alive) -> None:
     """Take frames until the connection ends, or until Slack announces that it will."""
     async for frame in socket:
         alive()
@@ -64,11 +69,17 @@ async def _read(
             await socket.pong(frame.data)
         if frame.type != aiohttp.WSMsgType.TEXT:
             continue
-        envelope: dict[str, Any] = json.loads(frame.data)
+        envelope = read_frame(frame.data, "slack", limit=MAX_FRAME)
         if envelope.get("type") == "disconnect":
             return
-        if envelope.get("envelope_id"):
-            group.create_task(_handle(socket, app, envelope))
+        if members.text(envelope, "envelope_id"):
+            # Commands and buttons have three seconds, and no event: nothing goes before them.
+            event = members.table(members.table(envelope, "payload"), "event")
+            await lanes.put(members.text(event, "channel"), partial(_handle, socket, app, dict(envelope)))
+
+
+def _unhandled(error: BaseException) -> None:
+    logger.error("an envelope of Slack's could not be handled", exc_info=error)
 
 
 async def _handle(socket: aiohttp.ClientWebSocketResponse, app: "AsyncApp", envelope: dict[str, Any]) -> None:
@@ -76,10 +87,15 @@ async def _handle(socket: aiohttp.ClientWebSocketResponse, app: "AsyncApp", enve
     from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app
     from slack_sdk.socket_mode.request import SocketModeRequest
 
-    request = SocketModeRequest.from_dict(envelope)
-    if request is None:
+    try:
+        request = SocketModeRequest.from_dict(envelope)
+        if request is None:
+            return
+        response = await run_async_bolt_app(app, request)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        # Bolt looks into a payload before anybody could check it.
+        logger.warning("an envelope can't be read", extra={"channel": "slack", "error": type(error).__name__})
         return
-    response = await run_async_bolt_app(app, request)
     if response.status != 200:
         return
     answer: dict[str, object] = {"envelope_id": envelope["envelope_id"]}

@@ -11,9 +11,10 @@ from typing import cast
 
 from integrations.channels import Answer, Call, Capabilities, Channel, Hook, Link, Rate, Receive
 from integrations.channels.buttons import Buttons
+from integrations.channels.lanes import side_by_side
 from integrations.channels.link import Alive, Keeper
 from integrations.channels.telegram.api import Api, Unclear
-from integrations.channels.telegram.inbound import FileRef, Me, Press, Reader, Said, number, text
+from integrations.channels.telegram.inbound import FileRef, Me, Press, Reader, Said, chat_of, number, text
 from integrations.channels.telegram.verify import WebhookSecret
 from integrations.errors import Forbidden, InvalidInput, Rejected, RunbellError, Unauthorized, Unavailable
 from integrations.files import MAX_BYTES, FileStore
@@ -25,6 +26,7 @@ from integrations.settings_channels import Telegram as Section
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 25
+MAX_UPDATES = 100
 SILENCE_SECONDS = 90.0
 UNCLEAR_SECONDS = 1.0
 UPDATES = ["message", "edited_message", "callback_query"]
@@ -139,18 +141,22 @@ class Telegram:
                 raise
         return Delivery(state="sent", platform_id=platform_id)
 
+    async def aclose(self) -> None:
+        """Close the connections to Telegram."""
+        await self._api.aclose()
+
     async def _poll(self, receive: Receive, alive: Alive) -> None:
         """Ask for updates until something fails; each is confirmed by the offset of the call after it was stored."""
         await self._clear("deleteWebhook", {"drop_pending_updates": False})
         alive()  # The first poll may stay silent for long.
         offset = 0
         while True:
-            arguments = {"timeout": POLL_SECONDS, "allowed_updates": UPDATES, "limit": 50, "offset": offset}
+            arguments = {"timeout": POLL_SECONDS, "allowed_updates": UPDATES, "limit": MAX_UPDATES, "offset": offset}
             updates = cast("list[Mapping[str, object]]", await self._clear("getUpdates", arguments))
             alive()
-            for update in updates:
-                await self.take(update, receive)
-                offset = number(update, "update_id") + 1
+            await side_by_side(updates, chat_of, lambda update: self.take(update, receive))
+            if updates:
+                offset = number(updates[-1], "update_id") + 1
 
     async def _clear(self, method: str, arguments: Mapping[str, object]) -> object:
         """Call a method that may be repeated."""

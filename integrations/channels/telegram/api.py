@@ -34,9 +34,15 @@ class Api:
     def __init__(self, token: str, base_url: str) -> None:
         self._token = token
         self._base_url = base_url.rstrip("/")
+        # One for all calls: a client reads the system's certificates, which takes longer than a call.
+        self._http = httpx.AsyncClient(timeout=TIMEOUT)
 
     def __repr__(self) -> str:
         return f"Api({self._base_url!r})"
+
+    async def aclose(self) -> None:
+        """Close the connections to Telegram."""
+        await self._http.aclose()
 
     async def call(
         self, method: str, arguments: Json, *, files: Mapping[str, tuple[str, bytes]] | None = None, wait_s: float = 0.0
@@ -48,12 +54,11 @@ class Api:
         timeout = httpx.Timeout(TIMEOUT.read + wait_s, connect=TIMEOUT.connect) if TIMEOUT.read else TIMEOUT
         url = f"{self._base_url}/bot{self._token}/{method}"
         try:
-            async with httpx.AsyncClient(timeout=timeout) as client:
-                if files is None:
-                    response = await client.post(url, json=dict(arguments))
-                else:
-                    data = {name: v if isinstance(v, str) else json.dumps(v) for name, v in arguments.items()}
-                    response = await client.post(url, data=data, files=dict(files))
+            if files is None:
+                response = await self._http.post(url, json=dict(arguments), timeout=timeout)
+            else:
+                data = {name: v if isinstance(v, str) else json.dumps(v) for name, v in arguments.items()}
+                response = await self._http.post(url, data=data, files=dict(files), timeout=timeout)
         except _NOT_SENT as error:
             raise Unavailable(f"Telegram can't be reached: {type(error).__name__}.", after=2.0) from None
         except (httpx.HTTPError, OSError) as error:
@@ -73,10 +78,7 @@ class Api:
             raise InvalidInput("Telegram does not give this file.")
         data = bytearray()
         try:
-            async with (
-                httpx.AsyncClient(timeout=TIMEOUT) as client,
-                client.stream("GET", f"{self._base_url}/file/bot{self._token}/{path}") as response,
-            ):
+            async with self._http.stream("GET", f"{self._base_url}/file/bot{self._token}/{path}") as response:
                 if response.status_code != 200:
                     raise Unavailable("Telegram does not give the file now.")
                 async for chunk in response.aiter_bytes():

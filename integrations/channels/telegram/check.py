@@ -1,6 +1,7 @@
 """Whether Telegram lets us do what we need: asks `getMe` and `getWebhookInfo`."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import cast
 
 from integrations.channels.telegram.api import Api
@@ -12,13 +13,12 @@ from integrations.settings_channels import Telegram
 async def check(section: Telegram) -> list[str]:
     """Return what is wrong, each with what to do next; nothing where all is well."""
     try:
-        api = Api(
-            secrets.resolve(section.bot_token, name="channels.telegram.bot_token").get_secret_value(), section.api_url
-        )
+        token = secrets.resolve(section.bot_token, name="channels.telegram.bot_token").get_secret_value()
         if section.mode == "webhook":
             secrets.resolve(section.secret_token, name="channels.telegram.secret_token")
-        await api.call("getMe", {})
-        info = cast("Mapping[str, object]", await api.call("getWebhookInfo", {}))
+        async with aclosing(Api(token, section.api_url)) as api:
+            await api.call("getMe", {})
+            info = cast("Mapping[str, object]", await api.call("getWebhookInfo", {}))
     except (Misconfigured, RunbellError) as error:
         return [str(error)]
     if section.mode == "webhook" and not info.get("url"):

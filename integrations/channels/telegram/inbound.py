@@ -144,6 +144,12 @@ class Reader:
         return Press(found, text(query, "data"), text(query, "id"))
 
 
+def chat_of(update: Json) -> str:
+    """Return the chat that an update belongs to; a blank one for buttons, which wait for nobody."""
+    message = table(update, "message") or table(update, "edited_message")
+    return str(table(message, "chat").get("id", ""))
+
+
 def files_of(message: Json) -> tuple[FileRef, ...]:
     """Return the files of a message; of a picture the largest."""
     found = [_file(file, kind) for kind in _FILES if (file := table(message, kind))]
