@@ -14,6 +14,7 @@ from integrations.messages import Attachment
 
 MAX_BYTES = 20 * 1024 * 1024
 _SHA = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:;[ -~]{0,100})?", re.ASCII)
 
 
 class FileStore:
@@ -37,7 +38,8 @@ class FileStore:
             part.chmod(0o600)
             part.replace(path)
         guessed = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Attachment(id=sha, name=Path(name).name, media_type=media_type or guessed, size=len(data))
+        told = media_type if media_type and _MEDIA_TYPE.fullmatch(media_type) else guessed
+        return Attachment(id=sha, name=Path(name).name, media_type=told, size=len(data))
 
     def add(self, path: Path) -> Attachment:
         """Store a copy of a file. Raises `InvalidInput` above 20 MiB, `NotFound`."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from email.message import EmailMessage
 from email.policy import SMTP, default
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -27,6 +28,7 @@ from integrations.channels.email.quoting import written
 from integrations.channels.simulators import email as simulated
 from integrations.channels.simulators.email import SELECTOR, SimulatedEmail, body_of
 from integrations.errors import InvalidInput, Rejected, Unauthorized, Unavailable
+from integrations.files import FileStore
 from integrations.messages import Address, Attachment, Choice, OutboundMessage, utc_now
 
 HEAD = b"From: Lin <lin@people.test>\r\nMessage-ID: <1@people.test>\r\n"
@@ -135,6 +137,14 @@ def test_whatever_comes_is_read_or_refused(noise: bytes, at: int, mark: bytes) -
         mail = parse(whole[:at] + mark + noise + whole[at:])
         ignored(mail.headers, mail.sender, OWN)
         said(mail)
+
+
+def test_ids_with_control_characters_are_no_ids(tmp_path: Path) -> None:
+    mail = parse(raw("References: <0@runbell\x00.test> <1@runbell.test>\n"))
+    kept = FileStore(tmp_path).put(b"x", name="a.txt", media_type="text/\x00html")
+
+    assert mail.references == ("<1@runbell.test>",)
+    assert kept.media_type == "text/plain"
 
 
 def test_rich_text_is_read_where_there_is_no_plain_one() -> None:

@@ -52,7 +52,7 @@ class Pressed:
 
 def read_message(data: Json) -> Said | None:
     """Return what a robot is told; None where it is nothing to answer. Raises InvalidInput for what lacks its ids."""
-    staff, sender = str(data.get("senderStaffId") or ""), _id(data, "senderId")
+    staff, sender = _id(data, "senderStaffId") if data.get("senderStaffId") else "", _id(data, "senderId")
     if sender == data.get("chatbotUserId"):
         return None
     direct = str(data.get("conversationType")) == "1"

@@ -26,7 +26,7 @@ _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}"
 _FROM = re.compile(
     rf"""\s*(?:(?P<name>"(?:[^"\\]|\\.){{0,998}}"|[^"<>@,;:()\\]{{0,998}})\s*<(?P<in>{_ADDRESS})>|(?P<bare>{_ADDRESS}))\s*"""
 )
-_ID = re.compile(r"<[^<>\s]{1,200}>")
+_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,200}>")
 _TEXT_CODECS = re.compile(
     r"(utf|ascii|iso8859|iso2022|cp\d|gb|hz|big5|euc|johab|koi8|kz|shift|latin|mac|tis|ptcp|windows).*"
 )

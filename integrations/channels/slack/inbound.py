@@ -70,7 +70,7 @@ class Reader:
 
     def _event(self, payload: Json) -> InboundMessage | None:
         event, bot = table(payload, "event"), self._bot or own_user(payload)
-        if event.get("type") not in {"message", "app_mention"}:
+        if text(event, "type") not in {"message", "app_mention"}:
             return None
         subtype = text(event, "subtype")
         if subtype == "message_changed":

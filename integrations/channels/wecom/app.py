@@ -123,9 +123,9 @@ class WeCom:
             return await self._pressed(pressed, fields, call, receive)
         try:
             message = events.message(fields, self._tenant, self._now())
-        except InvalidInput as error:
+        except (InvalidInput, ValueError) as error:
             # WeCom would send it three times more.
-            logger.warning("a message was ignored", extra={"channel": self.name, "error": str(error)})
+            logger.warning("a message was ignored", extra={"channel": self.name, "error": type(error).__name__})
             return Answer(200)
         if message is not None:
             traced = message.model_copy(update={"traceparent": call.headers.get("traceparent")})
