@@ -1,13 +1,14 @@
 """The real gateway within the test's own event loop, a worker with the real dispatcher, and what its jobs answer."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
 
-from integrations.channels import Channel
+from integrations.channels import Channel, discover
 from integrations.database import ClaimedMessage, Database
 from integrations.gateway.__main__ import configuration
 from integrations.messages import Choice, InboundMessage, OutboundMessage
@@ -16,7 +17,7 @@ from integrations.settings import Channels, Settings
 from orchestration.commands.dispatch import Dispatcher
 from orchestration.commands.publishing import publish
 from orchestration.commands.spec import Argument, CommandSpec
-from tests.gateways import ScriptedWorker, free_port
+from tests.gateways import Gateway, ScriptedWorker, free_port
 
 GREET = CommandSpec(
     name="greet",
@@ -91,6 +92,27 @@ class Living:
         assert self._task
         self._server.should_exit = True
         await self._task
+
+
+class Killable:
+    """The gateway of one installation as a process of its own, for the simulated networks of this one."""
+
+    def __init__(self, database: Database, home: Path, sections: str) -> None:
+        self._process = Gateway(database.url, home, RUNBELL_CHANNELS=sections)
+        self.url = self._process.url
+        settings = Settings.model_validate({"home": home, "channels": json.loads(sections)})
+        self.channels: Mapping[str, Channel] = discover(settings)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._process.start)
+
+    async def kill(self) -> None:
+        """Send SIGKILL."""
+        await asyncio.to_thread(self._process.kill)
+
+    async def stop(self) -> None:
+        self._process.client.close()
+        await asyncio.to_thread(self._process.stop)
 
 
 @asynccontextmanager

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from integrations.channels import Accepted, Channel, Closing, Receive
 from integrations.database import Database
 from integrations.gateway.deliver import Deliveries
@@ -61,6 +63,34 @@ class Rig:
 
 def echo(message: InboundMessage) -> list[OutboundMessage]:
     return [OutboundMessage(address=message.address, text=f"you said: {message.text}", in_reply_to=message.ref)]
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, **pauses: object) -> None:
+    """Let broken connections come back at once; shorten other pauses of `integrations.channels`, dots as `__`."""
+    quick = {"link__FIRST_PAUSE_SECONDS": 0.01, "link__LONGEST_PAUSE_SECONDS": 0.05}
+    for name, value in {**quick, **pauses}.items():
+        monkeypatch.setattr(f"integrations.channels.{name.replace('__', '.')}", value)
+
+
+@asynccontextmanager
+async def listening(channel: Channel, *refusals: Exception) -> AsyncGenerator[list[InboundMessage]]:
+    """Run the connection alone; gives what is received. The first messages are refused as told."""
+    received, left = list[InboundMessage](), list(refusals)
+
+    async def receive(message: InboundMessage) -> Accepted:
+        if left:
+            raise left.pop(0)
+        received.append(message)
+        return Accepted(message.event_id)
+
+    task = asyncio.create_task(channel.listen(receive))
+    try:
+        yield received
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if isinstance(channel, Closing):
+            await channel.aclose()
 
 
 @asynccontextmanager

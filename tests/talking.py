@@ -10,14 +10,17 @@ from integrations.channels.dingtalk.verify import BOT_TOPIC
 from integrations.channels.simulators.base import CUT, Simulator
 from integrations.channels.simulators.dingtalk import SimulatedDingTalk
 from integrations.channels.simulators.discord import SimulatedDiscord
+from integrations.channels.simulators.email import SimulatedEmail
 from integrations.channels.simulators.feishu import SimulatedFeishu, text_of
 from integrations.channels.simulators.slack import SimulatedSlack
 from integrations.channels.simulators.teams import CHANNEL, SimulatedTeams
 from integrations.channels.simulators.telegram import SimulatedTelegram
 from integrations.channels.simulators.wecom import SimulatedWeCom
+from integrations.channels.simulators.wecom_robot import SimulatedWeComRobot
 
 Json = Mapping[str, Any]
-AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+MODAL = 9
+AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, *(2.0,) * 20)
 
 
 class Talk:
@@ -27,7 +30,20 @@ class Talk:
     operation: ClassVar[str]
     simulator: Simulator
     forms = True
+    buttons = True
     pushes_once = False
+    more = "Ada"
+    """What whoever was asked for an argument says."""
+
+    @property
+    def table(self) -> str:
+        """What the channel's table in the settings is called."""
+        return self.name.partition("-")[0]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the gateway holds its connection."""
+        return bool(self.simulator.sockets)
 
     def section(self) -> object:
         """Return the channel's settings."""
@@ -124,6 +140,10 @@ class TelegramTalk(Talk):
     def messages(self) -> Sequence[Any]:
         return [one for one in self.telegram.messages.values() if one["chat_id"] == 1]
 
+    @property
+    def connected(self) -> bool:
+        return bool(self.telegram.called("getUpdates"))
+
     async def cut(self) -> None:
         self.telegram.fail("getUpdates", CUT)
 
@@ -144,7 +164,7 @@ class FeishuTalk(Talk):
 
     def __init__(self) -> None:
         self.simulator = self.feishu = SimulatedFeishu()
-        self.feishu.retry_scale = 0.01
+        self.feishu.redelivery_s = AGAIN_SECONDS
         self.root = ""
 
     def section(self) -> object:
@@ -298,7 +318,94 @@ class DiscordTalk(Talk):
 
     async def fill(self, **values: str) -> None:
         await self.discord.press(self.callback, "u1", list(self.discord.messages.values())[-1])
+        await self.discord.until(lambda: self.discord.answers and self.discord.answers[-1]["type"] == MODAL)
         await self.discord.submit(self.callback, "C1", "u1", self.discord.answers[-1]["data"], **values)
+
+
+class DiscordGatewayTalk(DiscordTalk):
+    """By the connection, whose session brings again what was not taken."""
+
+    pushes_once = False
+
+    def section(self) -> object:
+        return self.discord.settings("gateway")
+
+    @property
+    def connected(self) -> bool:
+        return self.discord.connected
+
+    def reach(self, url: str) -> None:
+        """Discord is not told: it is the gateway that connects."""
+
+    async def say(self, text: str) -> None:
+        await self.discord.say("C1", "u1", f"<@{self.discord.bot_id}> {text}")
+
+
+class WeComRobotTalk(Talk):
+    """Nothing tells the network that a message was taken, so nobody knows which it believes to be ours."""
+
+    name, operation = "wecom-robot", "aibot_send_msg"
+    forms = False
+    pushes_once = True
+
+    def __init__(self) -> None:
+        self.simulator = self.robot = SimulatedWeComRobot()
+
+    @property
+    def connected(self) -> bool:
+        return self.robot.connected
+
+    async def say(self, text: str) -> None:
+        await self.robot.say("lin", text)
+
+    def taken(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts[:0]
+
+    def shown(self) -> list[str]:
+        return self.robot.texts("lin")
+
+    def messages(self) -> Sequence[Any]:
+        return self.robot.shown.get("lin", [])
+
+    async def press(self, label: str) -> None:
+        card = self.robot.cards("lin")[-1]
+        await self.robot.press("lin", card, [button["text"] for button in card["button_list"]].index(label))
+
+
+class EmailTalk(Talk):
+    """One thread with one person, whose own provider has proven who writes."""
+
+    name, operation = "email", "SMTP MAIL"
+    forms = buttons = False
+    more = "/greet name=Ada"
+
+    def __init__(self) -> None:
+        self.simulator = self.mail = SimulatedEmail()
+        self.root = ""
+
+    def section(self) -> object:
+        return self.mail.settings(authserv_id="mx.test")
+
+    @property
+    def connected(self) -> bool:
+        return bool(self.mail.idling)
+
+    async def say(self, text: str) -> None:
+        proof = {"Authentication-Results": "mx.test; dkim=pass header.d=people.test"}
+        thread = {"References": self.root, "In-Reply-To": self.root} if self.root else {}
+        written = await self.mail.write(text, headers={**proof, **thread}, signed=False)
+        self.root = self.root or written
+
+    def shown(self) -> list[str]:
+        return self.mail.texts()
+
+    def messages(self) -> Sequence[Any]:
+        return self.mail.texts()
+
+    async def press(self, label: str) -> None:
+        """Type the number that stands before a choice."""
+        lines = self.mail.texts()[-1].splitlines()
+        await self.say(next(line for line in lines if label in line and line[0].isdigit()).partition(".")[0])
 
 
 def _slack_text(posted: Json) -> str:
@@ -306,14 +413,25 @@ def _slack_text(posted: Json) -> str:
     return written[0] if written else str(posted.get("markdown_text") or posted.get("text", ""))
 
 
-SOCKETS: tuple[type[Talk], ...] = (SlackTalk, TelegramTalk, FeishuSocketTalk, DingTalkTalk)
+SOCKETS: tuple[type[Talk], ...] = (
+    SlackTalk,
+    TelegramTalk,
+    FeishuSocketTalk,
+    DingTalkTalk,
+    DiscordGatewayTalk,
+    WeComRobotTalk,
+    EmailTalk,
+)
 NETWORKS: tuple[type[Talk], ...] = (
     SlackTalk,
     TelegramTalk,
     FeishuTalk,
     DingTalkTalk,
     WeComTalk,
+    WeComRobotTalk,
     TeamsTalk,
     DiscordTalk,
+    DiscordGatewayTalk,
+    EmailTalk,
 )
 WAYS_IN: tuple[type[Talk], ...] = (*NETWORKS, SlackHttpTalk, TelegramHttpTalk, FeishuSocketTalk)

@@ -1,13 +1,12 @@
 """Discord's gateway connection against the simulated one: what people write and press, and what breaks meanwhile."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from integrations.channels import Accepted, discover
+from integrations.channels import discover
 from integrations.channels.discord.channel import Discord
 from integrations.channels.discord.check import check
 from integrations.channels.simulators.discord import SimulatedDiscord
@@ -17,7 +16,7 @@ from integrations.errors import Misconfigured, TemporaryError
 from integrations.messages import Address, Choice, Form, InboundMessage, OutboundMessage, Question
 from integrations.security.tokens import create_token
 from integrations.settings import Channels, Settings
-from tests.rig import Rig, Script, echo, rigged
+from tests.rig import Rig, Script, echo, hurry, listening, rigged
 
 
 @pytest.fixture
@@ -28,10 +27,7 @@ async def network() -> AsyncIterator[SimulatedDiscord]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("integrations.channels.discord.gateway.INVALID_SECONDS", (0.01, 0.02))
-    monkeypatch.setattr("integrations.channels.discord.gateway.CLOSE_SECONDS", 0.02)
+    hurry(monkeypatch, discord__gateway__INVALID_SECONDS=(0.01, 0.02), discord__gateway__CLOSE_SECONDS=0.02)
 
 
 def channel_of(network: SimulatedDiscord, home: Path, **changed: object) -> Discord:
@@ -46,33 +42,9 @@ def channel_of(network: SimulatedDiscord, home: Path, **changed: object) -> Disc
 async def connected(
     network: SimulatedDiscord, database: Database, home: Path, script: Script = echo
 ) -> AsyncGenerator[Rig]:
-    channel = channel_of(network, home)
-    try:
-        async with rigged(database, channel, script) as (rig, _):
-            await network.until(lambda: network.connected)
-            yield rig
-    finally:
-        await channel.aclose()
-
-
-@asynccontextmanager
-async def listening(channel: Discord, *refusals: Exception) -> AsyncGenerator[list[InboundMessage]]:
-    """Run the connection alone; the first messages are refused as told."""
-    received, left = list[InboundMessage](), list(refusals)
-
-    async def receive(message: InboundMessage) -> Accepted:
-        if left:
-            raise left.pop(0)
-        received.append(message)
-        return Accepted(message.event_id)
-
-    task = asyncio.create_task(channel.listen(receive))
-    try:
-        yield received
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await channel.aclose()
+    async with rigged(database, channel_of(network, home), script) as (rig, _):
+        await network.until(lambda: network.connected)
+        yield rig
 
 
 async def test_a_mention_a_thread_and_a_direct_message_are_answered_where_they_were_said(
@@ -105,18 +77,6 @@ async def test_what_is_not_meant_for_us_is_ignored(network: SimulatedDiscord, tm
         await network.until(lambda: received)
 
     assert [message.text for message in received] == ["hi"]
-
-
-async def test_a_message_that_comes_fifty_times_is_stored_once(
-    network: SimulatedDiscord, database: Database, tmp_path: Path
-) -> None:
-    network.switches.duplicate = 49
-    async with connected(network, database, tmp_path) as rig:
-        await network.say("D1", "u1", "once")
-        await network.until(lambda: len(rig.received) == 50 and network.messages)
-
-    assert len(rig.fresh) == 1
-    assert network.contents("D1") == ["you said: once"]
 
 
 async def test_a_command_is_acknowledged_at_once_and_answered_in_its_place(

@@ -19,7 +19,7 @@ from integrations.files import FileStore
 from integrations.messages import Address, Choice, InboundMessage, OutboundMessage
 from integrations.security.tokens import create_token
 from integrations.settings import Channels, Settings
-from tests.rig import Rig, Script, echo, rigged
+from tests.rig import Rig, Script, echo, hurry, listening, rigged
 
 LIN = "lin@people.test"
 
@@ -32,12 +32,9 @@ async def mail() -> AsyncIterator[SimulatedEmail]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("integrations.channels.email.submit.GREYLIST_SECONDS", 0.1)
-    monkeypatch.setattr("integrations.channels.email.mailbox.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("integrations.channels.email.mailbox.LEFT_SECONDS", 0.05)
-    monkeypatch.setattr("integrations.channels.email.channel.LATER_SECONDS", 0.1)
+    pauses = {"mailbox__POLL_SECONDS": 0.05, "mailbox__LEFT_SECONDS": 0.05, "channel__LATER_SECONDS": 0.1}
+    pauses |= {"submit__GREYLIST_SECONDS": 0.1}
+    hurry(monkeypatch, **{f"email__{name}": pause for name, pause in pauses.items()})
 
 
 def channel_of(mail: SimulatedEmail, home: Path, encryption: str = "none", **more: object) -> Email:
@@ -50,23 +47,6 @@ def channel_of(mail: SimulatedEmail, home: Path, encryption: str = "none", **mor
 async def connected(mail: SimulatedEmail, database: Database, home: Path, script: Script = echo) -> AsyncGenerator[Rig]:
     async with rigged(database, channel_of(mail, home), script) as (rig, _):
         yield rig
-
-
-@asynccontextmanager
-async def listening(channel: Email) -> AsyncGenerator[list[InboundMessage]]:
-    """Run the connection alone; gives what is received."""
-    received: list[InboundMessage] = []
-
-    async def receive(message: InboundMessage) -> Accepted:
-        received.append(message)
-        return Accepted(message.event_id)
-
-    task = asyncio.create_task(channel.listen(receive))
-    try:
-        yield received
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def to(conversation: str, text: str, **more: object) -> OutboundMessage:
@@ -93,19 +73,6 @@ async def test_a_command_is_answered_in_its_thread(mail: SimulatedEmail, databas
     assert [(message.account, message.direct) for message in rig.fresh] == [(LIN, True)] * 2
 
 
-async def test_a_mail_that_lies_there_fifty_times_is_stored_once(
-    mail: SimulatedEmail, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("integrations.channels.email.ignoring.LOOP_COUNT", 100)
-    mail.switches.duplicate = 49
-    async with connected(mail, database, tmp_path) as rig:
-        await mail.write("once")
-        await mail.until(lambda: mail.sent and not mail.unread)
-
-    assert (len(rig.received), len(rig.fresh)) == (50, 1)
-    assert mail.texts() == ["you said: once"]
-
-
 async def test_choices_are_numbers_that_can_be_typed_and_files_come_along(
     mail: SimulatedEmail, database: Database, tmp_path: Path
 ) -> None:
@@ -127,19 +94,6 @@ async def test_choices_are_numbers_that_can_be_typed_and_files_come_along(
     assert [part.get_filename() for part in mail.sent[0].iter_attachments()] == ["销量.png"]
     assert [(one.name, one.size) for one in rig.fresh[0].attachments] == [("a b.csv", 3)]
     assert rig.fresh[1].text == "2"
-
-
-async def test_a_connection_that_is_cut_twenty_times_comes_back_and_loses_nothing(
-    mail: SimulatedEmail, database: Database, tmp_path: Path
-) -> None:
-    async with connected(mail, database, tmp_path) as rig:
-        for number in range(20):
-            await mail.until(lambda: mail.idling)
-            await mail.cut()
-            await mail.write(f"message {number}", f"p{number}@people.test")
-        await mail.until(lambda: len(mail.sent) == 20)
-
-    assert sorted(message.text for message in rig.fresh) == sorted(f"message {number}" for number in range(20))
 
 
 async def test_greylisting_and_a_limit_delay_but_lose_nothing_and_keep_the_order(

@@ -113,11 +113,12 @@ async def test_what_may_have_been_sent_is_not_sent_again(
 async def test_an_answer_grows_by_edits_and_one_that_changes_nothing_is_fine(
     telegram: SimulatedTelegram, tmp_path: Path
 ) -> None:
-    stream = EditedStream(channel_of(telegram, tmp_path), to("1", ""))
-    await stream.update("Hel")
-    await stream.update("Hello")
-    await stream.finish(to("1", "Hello!"))
-    again = await stream.finish(to("1", "Hello!"))
+    async with aclosing(channel_of(telegram, tmp_path)) as channel:
+        stream = EditedStream(channel, to("1", ""))
+        await stream.update("Hel")
+        await stream.update("Hello")
+        await stream.finish(to("1", "Hello!"))
+        again = await stream.finish(to("1", "Hello!"))
 
     assert telegram.texts() == ["Hello!"]
     assert again.state == "sent"

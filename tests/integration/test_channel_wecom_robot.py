@@ -1,13 +1,12 @@
 """WeCom's intelligent robot against the simulated one: what members write and press, and what breaks meanwhile."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from integrations.channels import Accepted, discover
+from integrations.channels import discover
 from integrations.channels.outbound import Outbound
 from integrations.channels.simulators.base import CUT_AFTERWARDS, Fault, Limit
 from integrations.channels.simulators.wecom_robot import SimulatedWeComRobot
@@ -19,7 +18,7 @@ from integrations.files import FileStore
 from integrations.messages import Address, Card, Choice, Form, InboundMessage, OutboundMessage, Question
 from integrations.security.tokens import create_token
 from integrations.settings import Channels, Settings
-from tests.rig import Rig, Script, echo, rigged
+from tests.rig import Rig, Script, echo, hurry, listening, rigged
 
 
 @pytest.fixture
@@ -30,9 +29,7 @@ async def wecom() -> AsyncIterator[SimulatedWeComRobot]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.channels.link.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("integrations.channels.link.LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("integrations.channels.wecom.robot_socket.CLOSE_SECONDS", 0.02)
+    hurry(monkeypatch, wecom__robot_socket__CLOSE_SECONDS=0.02)
 
 
 def channel_of(wecom: SimulatedWeComRobot, home: Path, **changed: object) -> Robot:
@@ -48,32 +45,9 @@ async def connected(
     wecom: SimulatedWeComRobot, database: Database, home: Path, script: Script = echo
 ) -> AsyncGenerator[Rig]:
     channel = channel_of(wecom, home)
-    try:
-        async with rigged(database, channel, script) as (rig, _):
-            await wecom.until(lambda: channel.link.state == "up")
-            yield rig
-    finally:
-        await channel.aclose()
-
-
-@asynccontextmanager
-async def listening(channel: Robot, *refusals: Exception) -> AsyncGenerator[list[InboundMessage]]:
-    """Run the connection alone; the first messages are refused as told."""
-    received, left = list[InboundMessage](), list(refusals)
-
-    async def receive(message: InboundMessage) -> Accepted:
-        if left:
-            raise left.pop(0)
-        received.append(message)
-        return Accepted(message.event_id)
-
-    task = asyncio.create_task(channel.listen(receive))
-    try:
-        yield received
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await channel.aclose()
+    async with rigged(database, channel, script) as (rig, _):
+        await wecom.until(lambda: channel.link.state == "up")
+        yield rig
 
 
 def to(conversation: str, text: str, **more: object) -> OutboundMessage:
@@ -96,18 +70,6 @@ async def test_a_member_and_a_group_are_answered_where_they_spoke(
         ("zoe", False, True),
     }
     assert wecom.called("aibot_send_msg") == []
-
-
-async def test_a_message_that_comes_fifty_times_is_stored_once(
-    wecom: SimulatedWeComRobot, database: Database, tmp_path: Path
-) -> None:
-    wecom.switches.duplicate = 49
-    async with connected(wecom, database, tmp_path) as rig:
-        await wecom.say("lin", "once")
-        await wecom.until(lambda: len(rig.received) == 50 and wecom.texts("lin"))
-
-    assert len(rig.fresh) == 1
-    assert wecom.texts("lin") == ["you said: once"]
 
 
 async def test_an_answer_grows_in_a_stream_and_ends_with_its_buttons(
@@ -209,18 +171,6 @@ async def test_who_enters_is_welcomed_and_what_is_unknown_is_ignored(
 
     assert [message.text for message in received] == ["hello"]
     assert wecom.welcomes == [{"msgtype": "text", "text": {"content": WELCOME}}]
-
-
-async def test_a_connection_that_is_cut_twenty_times_comes_back(wecom: SimulatedWeComRobot, tmp_path: Path) -> None:
-    channel = channel_of(wecom, tmp_path)
-    async with listening(channel) as received:
-        for number in range(20):
-            await wecom.until(lambda number=number: len(wecom.called("aibot_subscribe")) > number and wecom.connected)
-            await wecom.say("lin", f"message {number}")
-            await wecom.until(lambda number=number: len(received) > number)
-            await wecom.cut()
-
-    assert [message.text for message in received] == [f"message {number}" for number in range(20)]
 
 
 async def test_a_server_that_falls_silent_is_left(

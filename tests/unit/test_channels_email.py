@@ -250,10 +250,11 @@ def test_nobody_answers_a_machine(headers: dict[str, str], sender: str, answered
 def test_a_sender_as_quick_as_a_machine_is_noticed() -> None:
     loops = Loops()
 
-    assert not any(loops.many("a", float(second)) for second in range(LOOP_COUNT))
-    assert loops.many("a", 60.0)
-    assert not loops.many("b", 60.0)
-    assert not loops.many("a", 700.0)
+    assert not any(loops.many("a", float(second), f"<{second}>") for second in range(LOOP_COUNT))
+    assert loops.many("a", 60.0, "<new>")
+    assert not loops.many("a", 60.0, "<0>")
+    assert not loops.many("b", 60.0, "<new>")
+    assert not loops.many("a", 700.0, "<new>")
 
 
 @pytest.mark.parametrize(

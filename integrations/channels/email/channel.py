@@ -161,7 +161,7 @@ class Email:
 
     async def _message(self, mail: parse.Mail, fetched: Fetched) -> InboundMessage | None:
         own_id = mail.message_id or f"<{hashlib.sha256(fetched.raw or b'').hexdigest()[:32]}@unnamed.invalid>"
-        if self._loops.many(mail.sender, fetched.at.timestamp()):
+        if self._loops.many(mail.sender, fetched.at.timestamp(), own_id):
             raise InvalidInput("It is ignored: its sender writes as fast as a machine.")
         kept, refused = await self._stored(mail)
         text = "\n".join(filter(None, [said(mail), *refused]))

@@ -36,17 +36,22 @@ class Loops:
     """Counts mails per sender: more than 30 within ten minutes come from a machine that does not say so."""
 
     def __init__(self) -> None:
-        self._arrived: OrderedDict[str, deque[float]] = OrderedDict()
+        self._arrived: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
 
-    def many(self, sender: str, at: float) -> bool:
-        """Count a mail that arrived at this second, and say whether it is one too many."""
-        times = self._arrived.setdefault(sender, deque(maxlen=LOOP_COUNT))
+    def many(self, sender: str, at: float, number: str) -> bool:
+        """Count the mail of this id that arrived at this second, and say whether it is one too many.
+
+        A mail that lies there still, since it could not be stored, is counted once.
+        """
+        mails = self._arrived.setdefault(sender, deque(maxlen=LOOP_COUNT))
         self._arrived.move_to_end(sender)
         while len(self._arrived) > REMEMBERED:
             self._arrived.popitem(last=False)
-        if len(times) == LOOP_COUNT and 0 <= at - times[0] < LOOP_SECONDS:
+        if any(number == counted for _, counted in mails):
+            return False
+        if len(mails) == LOOP_COUNT and 0 <= at - mails[0][0] < LOOP_SECONDS:
             return True
-        times.append(at)
+        mails.append((at, number))
         return False
 
 

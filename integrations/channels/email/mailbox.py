@@ -74,13 +74,19 @@ async def converse(access: Access, taker: Taker, alive: Alive) -> None:
 
 
 async def _round(box: "Box", taker: Taker, alive: Alive) -> float | None:
-    """Take what is unread; returns None when all is done, or after how many seconds to try the rest again."""
+    """Take what is unread; returns None when all is done, or after how many seconds to try the rest again.
+
+    It ends with a search that finds nothing new: what arrives before that may be announced to other commands than IDLE.
+    """
     taker.begin()
-    unread = await box.run(box.unread)
-    wanted = [uid for uid in unread if taker.wants(uid)]
-    left = len(wanted) < len(unread)
-    while wanted:
-        found, wanted = await box.run(lambda wanted=wanted: box.fetch(wanted))
+    met = set[int]()
+    while True:
+        unread = await box.run(box.unread)
+        wanted = [uid for uid in unread if uid not in met and taker.wants(uid)]
+        if not wanted:
+            return LEFT_SECONDS if any(not taker.wants(uid) for uid in unread) else None
+        found, rest = await box.run(lambda wanted=wanted: box.fetch(wanted))
+        met.update(wanted[: len(wanted) - len(rest)])
         alive()
         try:
             done = await taker.take(found)
@@ -89,8 +95,6 @@ async def _round(box: "Box", taker: Taker, alive: Alive) -> float | None:
             return error.after
         if done:
             await box.run(lambda done=done: box.seen(sorted(done)))
-        left = left or len(done) < len(found)
-    return LEFT_SECONDS if left else None
 
 
 class Box:

@@ -1,7 +1,8 @@
 """A Feishu (or Lark) in miniature: the OpenAPI that we call, and signed, encrypted events that call us.
 
-`say`, `press`, `submit` and `recall` deliver as Feishu does and again, on its schedule times `retry_scale`, until
-somebody answers 200. Sends are refused as the real one refuses them: sizes, unknown ids, bad tokens, sequences.
+`say`, `press`, `submit` and `recall` deliver as Feishu does and again, on its schedule (`redelivery_s`, times
+`retry_scale`), until somebody answers 200. Sends are refused as the real one refuses them: sizes, unknown ids, bad
+tokens, sequences.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ class SimulatedFeishu(FeishuPlatform):
         self.verification_token = os.urandom(16).hex() if token else ""
         self.callback_url = ""
         self.retry_scale = 1.0
+        self.redelivery_s: tuple[float, ...] = RETRY_SECONDS
         self.acknowledged: dict[str, Json] = {}
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -136,7 +138,7 @@ class SimulatedFeishu(FeishuPlatform):
         await self.switches.deliver(lambda: self._deliver(document))
 
     async def _deliver(self, document: Mapping[str, Any]) -> None:
-        for pause in (*RETRY_SECONDS, None):
+        for pause in (*self.redelivery_s, None):
             status, _ = await self._once(document)
             if status == 200 or pause is None:
                 return

@@ -157,7 +157,8 @@ class SimulatedTelegram(Simulator):
         return self.messages[said["message_id"]]
 
     def _sendDocument(self, said: Json) -> Json:  # noqa: N802
-        return self._keep({**said, "chat_id": int(said["chat_id"]), "text": ""})
+        kept = self._keep({**said, "chat_id": int(said["chat_id"]), "text": ""})
+        return {"message_id": kept["message_id"], "chat": _chat(kept["chat_id"])}
 
     _sendPhoto = _sendDocument  # noqa: N815
 

@@ -60,6 +60,11 @@ class SimulatedWeComRobot(Simulator):
         """Whether the robot is subscribed."""
         return self._subscribed is not None and not self._subscribed.closed
 
+    async def cut(self) -> int:
+        """Break the connections without a word; nobody is subscribed then."""
+        self._subscribed = None
+        return await super().cut()
+
     def texts(self, chat: str) -> list[str]:
         """Return what is to be read in a chat, in order; of streams the last state."""
         return [_content(body) for body in self.shown.get(chat, [])]
