@@ -12,7 +12,7 @@ import pytest
 
 from integrations.database import QueuedRun
 from tests.living import Living
-from tests.talking import NETWORKS, SlackTalk, Talk, TelegramTalk
+from tests.talking import NETWORKS, SOCKETS, SlackTalk, Talk, TelegramTalk
 from tests.warming import WarmHome, warm
 
 __all__ = ["warm"]
@@ -58,14 +58,14 @@ class Thread:
 async def thread(network: type[Talk], warm: WarmHome) -> AsyncGenerator[Thread]:
     talk = network()
     async with talk.simulator:
-        gateway = Living(warm.database, warm.folder, {talk.name: talk.section()})
+        gateway = Living(warm.database, warm.folder, {talk.table: talk.section()})
         await gateway.start()
         talk.reach(gateway.url)
         worker = warm.worker("core", threads=4)
         await asyncio.to_thread(worker.__enter__)
         try:
-            if talk.name in ("slack", "dingtalk"):
-                await talk.simulator.until(lambda: talk.simulator.sockets, seconds=30)
+            if network in SOCKETS:
+                await talk.simulator.until(lambda: talk.connected, seconds=30)
             yield Thread(talk, warm, gateway)
         finally:
             await asyncio.to_thread(worker.__exit__, None, None, None)
@@ -73,7 +73,7 @@ async def thread(network: type[Talk], warm: WarmHome) -> AsyncGenerator[Thread]:
             await asyncio.get_running_loop().shutdown_default_executor()
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
 async def test_a_run_ticks_in_its_thread_and_its_answer_takes_the_place_of_the_card(
     network: type[Talk], warm: WarmHome
 ) -> None:
