@@ -67,7 +67,9 @@ def file_line(attachment: Json, url: str) -> str:
 def spoken(reply: Json) -> list[str]:
     """Return what may be said to an answer's choices: a person needs no `#id` to say yes to what stands above."""
     choices = cast("Sequence[Json]", reply.get("choices") or ())
-    return [_TAG.sub("", str(choice.get("text"))) for choice in choices if not choice.get("optional")]
+    return [
+        _TAG.sub("", str(choice.get("text"))) for choice in choices if choice.get("text") and not choice.get("optional")
+    ]
 
 
 def print_json(value: object) -> None:
