@@ -45,15 +45,17 @@ def load(config: ModelSpec, home: Path) -> Transformers:  # noqa: ARG001 - every
 def make(shape: str, device: str, quantization: str | None) -> Any:  # noqa: ANN401 - no types without torch
     """Return a model of that shape; bfloat16 on CUDA, float32 elsewhere."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    import transformers
 
     torch.manual_seed(1)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if device.startswith("cuda") else torch.float32)
     try:
         with torch.device(device):
-            config = Qwen2Config(**SHAPES[shape], tie_word_embeddings=False, bos_token_id=None, eos_token_id=None)
-            model = Qwen2ForCausalLM(config).eval()
+            config = transformers.Qwen2Config(
+                **SHAPES[shape], tie_word_embeddings=False, bos_token_id=None, eos_token_id=None
+            )
+            model = transformers.Qwen2ForCausalLM(config).eval()
     finally:
         torch.set_default_dtype(before)
     model.generation_config.eos_token_id = None
@@ -66,13 +68,13 @@ def make(shape: str, device: str, quantization: str | None) -> Any:  # noqa: ANN
 
 def tokenizer(size: int) -> Any:  # noqa: ANN401 - no types without torch
     """Return a tokenizer for which `w17` is token 17, and every token is one word."""
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     bare = Tokenizer(models.WordLevel({f"w{index}": index for index in range(size)}, unk_token="w0"))
     bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
-    return PreTrainedTokenizerFast(tokenizer_object=bare, chat_template=template)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=bare, chat_template=template)
 
 
 def load_embedder(name: str, home: Path) -> "Hashes":  # noqa: ARG001 - every embedder is loaded alike
