@@ -49,9 +49,6 @@ class Slack(Section):
     previous_signing_secret: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
-    token_key: str | None = Field(
-        default=None, description="Seals the workspaces' tokens; default: made in RUNBELL_HOME/sealing_key."
-    )
     api_url: str = "https://slack.com/api/"
 
 

@@ -1,15 +1,16 @@
 """Secrets at rest: AES-256-GCM under a key of the installation, bound to the place where each is kept.
 
-The key is a secret of settings, or a file of RUNBELL_HOME that is made once. Whoever has the database alone reads
+The key is the setting `sealing_key`, or a file of RUNBELL_HOME that is made once; secret arguments are kept under it
+too (`integrations/database/sealed.py`), so what is made is a key of Fernet's. Whoever has the database alone reads
 nothing, and what was sealed for one place does not open in another.
 """
 
 import hashlib
 import os
-import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from integrations.errors import Misconfigured
@@ -33,10 +34,10 @@ class Seal:
         return "Seal(…)"
 
     @classmethod
-    def of(cls, reference: str | None, home: Path, name: str) -> "Seal":
+    def of(cls, reference: str | None, home: Path) -> "Seal":
         """Build it from a secret reference, or from RUNBELL_HOME/sealing_key, which is made where it is missing."""
-        reference = reference or f"file:{create_secret(home, FILE, secrets.token_urlsafe(32))}"
-        return cls(resolve(reference, name=name).get_secret_value())
+        reference = reference or f"file:{create_secret(home, FILE, Fernet.generate_key().decode())}"
+        return cls(resolve(reference, name="sealing_key").get_secret_value())
 
     def close(self, text: str, place: str) -> bytes:
         """Return a text sealed for a place."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from integrations.errors import Misconfigured
 from integrations.security.sealing import FILE, Seal
@@ -27,13 +28,14 @@ def test_what_is_sealed_opens_with_its_key_in_its_place_only() -> None:
 
 
 def test_the_key_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
-    sealed = Seal.of(None, tmp_path, "token_key").close("secret", "here")
+    sealed = Seal.of(None, tmp_path).close("secret", "here")
 
-    assert Seal.of(None, tmp_path, "token_key").open(sealed, "here") == "secret"
+    assert Seal.of(None, tmp_path).open(sealed, "here") == "secret"
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
+    assert Fernet((tmp_path / FILE).read_text().strip())  # Secret arguments are kept under the same key.
 
 
 @pytest.mark.parametrize("reference", [" ", "short", "env:RUNBELL_NO_SUCH_KEY"])
 def test_a_blank_or_short_key_is_refused(reference: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured):
-        Seal.of(reference, tmp_path, "channels.slack.token_key")
+        Seal.of(reference, tmp_path)

@@ -48,8 +48,7 @@ def connect(settings: Settings) -> Iterable[Channel]:
 
 def _install(settings: Settings, section: Section, api: Api) -> Install:
     app = App(api, _secret(section.client_id, "client_id"), _secret(section.client_secret, "client_secret"))
-    seal = Seal.of(section.token_key, settings.state, "channels.slack.token_key")
-    return Install.of(settings, Installed(app, seal, settings.tenant))
+    return Install.of(settings, Installed(app, Seal.of(settings.sealing_key, settings.state), settings.tenant))
 
 
 def _signature(section: Section) -> SlackSignature:
