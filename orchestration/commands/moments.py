@@ -42,11 +42,6 @@ def read_instant(text: str, moment: Moment) -> datetime:
     return _read(text, moment)
 
 
-def warm_up() -> None:
-    """Import and prepare dateparser, which takes a good third of a second the first time."""
-    _read_words("tomorrow 9am", datetime.now(UTC).replace(tzinfo=None))
-
-
 def _read(text: str, moment: Moment) -> datetime:
     word = unicodedata.normalize("NFKC", text[: MAX_TEXT + 1]).strip()
     if not word or len(text) > MAX_TEXT:

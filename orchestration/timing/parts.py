@@ -111,11 +111,11 @@ def gather(text: str, rules: Sequence[Rule], filler: re.Pattern[str]) -> Found:
 def _lost(text: str, at: int) -> Unclear:
     before, rest = text[:at].strip(), text[at : at + 40].strip()
     understood = f"I understood `{before}`, but not `{rest}`." if before else f"I don't understand `{rest}`."
-    verstanden = f"已理解“{before}”，但不明白“{rest}”。" if before else f"不明白“{rest}”。"
+    chinese = f"已理解“{before}”，但不明白“{rest}”。" if before else f"不明白“{rest}”。"
     return Unclear(
         f"{understood} Write for instance `every monday 9:00`, `weekdays at 18:30`, `on the 1st of every month 8:00`, "
         "`every 15 minutes`, or cron such as `0 9 * * 1`.",
-        f"{verstanden}例如：“每周一上午九点”“工作日 18:30”“每月1号 8:00”“每15分钟”，或 cron：`0 9 * * 1`。",
+        f"{chinese}例如：“每周一上午九点”“工作日 18:30”“每月1号 8:00”“每15分钟”，或 cron：`0 9 * * 1`。",
     )
 
 
