@@ -20,6 +20,9 @@ class Problem(Frozen):
     """Whether nothing at all was said about the argument."""
 
 
+GONE = Problem(message="⚠️ This command no longer exists. / 该命令已不存在。")
+
+
 def nearest_option(argument: Argument, value: str) -> str | None:
     """Return the choice that looks most like the value, if the argument has choices and one does."""
     options = argument.options

@@ -1,0 +1,97 @@
+"""The ways a routed message goes on: settled with a word, refused, held for an approval, or its run started."""
+
+import logging
+from collections.abc import Mapping
+
+from integrations.access import Refused, may
+from integrations.database import AskedCommand, Database, Followed, NewRun, RunClaim
+from integrations.messages import Choice, MessageStatus, OutboundMessage
+from integrations.settings import Settings
+from orchestration.commands import consent
+from orchestration.commands.control import Controls
+from orchestration.commands.spec import CommandSpec
+from orchestration.commands.turn import Turn
+
+log = logging.getLogger(__name__)
+
+
+class Starting:
+    """Ends what routing decided, each way in one transaction. Thread-safe; blocks.
+
+    `location` is the caller's: a run of it is returned as claimed by the turn's worker, any other is left in the queue.
+    """
+
+    def __init__(self, database: Database, settings: Settings, controls: Controls, location: str) -> None:
+        self._database = database
+        self._lease_s = settings.workers.lease_s
+        self._controls = controls
+        self._location = location
+        self.access = settings.access
+
+    def start_command(
+        self,
+        turn: Turn,
+        spec: CommandSpec,
+        args: dict[str, object],
+        *,
+        proposal: str | None = None,
+        again_of: str | None = None,
+    ) -> RunClaim | None:
+        """Start a command with checked arguments, unless its policy has it approved first."""
+        if self.held(turn, spec, args, proposal):
+            return None
+        asked = AskedCommand(spec.name, args, turn.asker.language, spec.progress)
+        tags, config = turn.tags(spec.name), spec.run_config_for(args)
+        at_once = spec.at_once(args)
+        run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked, at_once=at_once)
+        return self.start(turn, run, proposal)
+
+    def held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
+        """Whether the command waits for an approval now; its message is routed once more when it is given."""
+        wanted = consent.wanted(turn, spec, args)
+        if wanted is not None:
+            self._database.inbox.hold(turn.claimed, wanted, self._database.principals.now, proposal=proposal)
+        return wanted is not None
+
+    def refused(self, turn: Turn, spec: CommandSpec, proposal: str | None = None) -> bool:
+        """Whether the asker may not run the command; then they are told."""
+        decision = may(turn.principal, spec, self.access)
+        if isinstance(decision, Refused):
+            self.settle(turn, turn.asker.say(decision.reason, decision.reason_zh), failed=True, proposal=proposal)
+        return not decision
+
+    def start(self, turn: Turn, run: NewRun, proposal: str | None = None) -> RunClaim | None:
+        """Start a run, or say which run followed already on the same one."""
+        worker = turn.worker if run.location == self._location else None
+        log.info(
+            "run requested",
+            extra={"message_id": turn.claimed.message_id, "location": run.location, "job": run.job},
+        )
+        try:
+            return self._database.inbox.start(
+                turn.claimed,
+                run,
+                principal_id=turn.principal.id,
+                worker=worker,
+                lease_s=self._lease_s,
+                proposal=proposal,
+            )
+        except Followed as earlier:
+            self.settle(turn, self._controls.followed(earlier.run_id, turn.asker), failed=not turn.is_said)
+            return None
+
+    def settle(
+        self,
+        turn: Turn,
+        text: str,
+        *,
+        failed: bool = False,
+        proposal: str | None = None,
+        choices: tuple[Choice, ...] = (),
+    ) -> None:
+        """Answer the message; with `proposal`, close that in the same transaction."""
+        reply = OutboundMessage(address=turn.message.address, text=text, choices=choices)
+        status = MessageStatus.FAILED if failed else MessageStatus.ANSWERED
+        self._database.inbox.settle(
+            turn.claimed, [reply], principal_id=turn.principal.id, status=status, proposal=proposal
+        )
