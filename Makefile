@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help transformers up down status test check fmt lock pictures clean
+.PHONY: help transformers up down status test check check-types check-tests fmt lock pictures clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,7 +31,12 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync check-types check-tests
+
+check-types:
 	@$(BIN)/basedpyright
+
+check-tests:
 	@$(BIN)/pytest -q -n 2 tests/unit tests/contract
 
 test-%: $(VENV)/.dev
