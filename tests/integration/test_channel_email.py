@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from integrations.channels import Accepted
 from integrations.channels.email import connect
+from integrations.channels.email.access import access
 from integrations.channels.email.channel import Email
 from integrations.channels.email.check import check
+from integrations.channels.email.mailbox import Box
 from integrations.channels.simulators.base import CUT, CUT_AFTERWARDS, Fault, Limit
 from integrations.channels.simulators.email import SimulatedEmail, body_of
+from integrations.channels.simulators.email_servers import Stored
 from integrations.database import Database
 from integrations.errors import Misconfigured, RateLimited, Rejected, TemporaryError
 from integrations.files import FileStore
@@ -225,6 +229,17 @@ async def test_a_server_without_idle_is_polled(mail: SimulatedEmail, tmp_path: P
         await mail.until(lambda: received)
 
     assert mail.called("IDLE") == []
+
+
+@pytest.mark.parametrize("encryption", ["none", "tls"])
+async def test_a_mail_between_the_search_and_idle_is_noticed_at_once(mail: SimulatedEmail, encryption: str) -> None:
+    authority = await mail.encrypt() if encryption == "tls" else None
+    async with Box(access(mail.settings(encryption, ca_file=authority))) as box:
+        assert await box.run(box.unread) == []
+        mail.mails.append(Stored(1, b"Subject: hello\r\n\r\nhello", datetime.now(UTC)))  # no news to whoever idles
+        async with asyncio.timeout(10):
+            await box.run(lambda: box.wait(60))
+        assert await box.run(box.unread) == [1]
 
 
 async def test_a_server_that_falls_silent_is_left(

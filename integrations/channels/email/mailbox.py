@@ -2,7 +2,7 @@
 
 Unread mails are taken in order of arrival and marked as read once they are stored; so the mailbox itself is the queue,
 and whatever ends in between is met again. IDLE (RFC 2177) is renewed long before servers and middle boxes give it up,
-and every renewal looks for mails too, since one that arrives between a search and IDLE is not announced.
+and every renewal looks for mails too. What arrives between a search and IDLE is announced as IDLE begins.
 """
 
 import asyncio
@@ -176,8 +176,19 @@ class Box:
     def wait(self, seconds: float) -> None:
         """Return when something happens in the mailbox, or after some seconds; the server answers either way."""
         self.client.idle()
-        self.client.idle_check(timeout=seconds)
+        if not self._announced():
+            self.client.idle_check(timeout=seconds)
         self.client.idle_done()
+
+    def _announced(self) -> bool:
+        """Whether news came together with the leave to wait: idle_check looks at the socket, not at what is read."""
+        connection = self.client.socket()
+        connection.settimeout(0)
+        try:
+            # imaplib's reader, for which neither it nor imapclient has a public name.
+            return bool(self.client._imap.file.peek(1))  # noqa: SLF001
+        finally:
+            connection.settimeout(READ_SECONDS)
 
     def _open(self, secret: str) -> None:
         server = self._access.imap

@@ -73,11 +73,10 @@ class Connection:
         self.provider = provider
 
     async def say(self, *lines: str | bytes) -> None:
-        """Send lines."""
+        """Send lines, in one packet where they fit."""
         if self.provider.mute:
             await asyncio.Event().wait()
-        for line in lines:
-            self.writer.write((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
+        self.writer.write(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\r\n" for line in lines))
         await self.writer.drain()
 
     async def hear(self) -> str:
