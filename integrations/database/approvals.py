@@ -4,6 +4,7 @@ A card is a view. Whatever a button, a line, the page or a program says comes to
 at what waits for it and at the person within one transaction.
 """
 
+import re
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -212,7 +213,7 @@ class Approvals(Store):
 
 def normal(text: str) -> str:
     """Return an approval's id as it is stored, however it was typed."""
-    return text.strip(" `#").casefold()[:40]
+    return re.sub(r"[^0-9a-z-]", "", text.casefold()[:60])[:40]
 
 
 def concerns(found: Approval, person: Principal) -> bool:

@@ -14,6 +14,7 @@ from integrations.errors import Forbidden, InvalidInput, LeaseLost, NotFound
 from integrations.gateway.callers import Authenticated, Caller
 from integrations.gateway.schema import Request
 from integrations.gateway.services import Services, Wired
+from integrations.security.text import clean
 
 router = APIRouter(tags=["approvals"])
 MOST_SHOWN = 200
@@ -112,7 +113,7 @@ async def deny(
 async def _decide(
     services: Services, caller: Caller, approval_id: str, verdict: Verdict, body: NewDecision | None
 ) -> ApprovalView:
-    reason = body.reason if body is not None else ""
+    reason = clean(body.reason, field="reason") if body is not None else ""
     word = Word(approval_id, caller.principal, verdict, reason, via="rest")
     answer = await asyncio.to_thread(services.database.approvals.decide, word)
     if answer.approval is None or answer.outcome not in {"approved", "denied", "counted"}:

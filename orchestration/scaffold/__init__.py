@@ -5,6 +5,7 @@ import keyword
 import re
 from pathlib import Path
 from string import Template
+from typing import cast
 
 import yaml
 
@@ -43,12 +44,23 @@ def create(name: str, workspace: Path) -> list[Path]:
 
 
 def _check(name: str, folder: Path) -> None:
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise InvalidInput(f"{name!r} is a word of Python's; choose another name.", field="name")
+    if not _NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} can't be a name: lower-case letters, digits and _, a letter first.", field="name")
     if folder.exists():
         raise InvalidInput(f"{folder} is there already; choose another name.", field="name")
     if importlib.util.find_spec(name) is not None:
         raise InvalidInput(f"A Python module is called {name} already; choose another name.", field="name")
+
+
+def _names(entries: object) -> set[object]:
+    """Return the names of locations; entries of another form are for `read_locations` to refuse."""
+    try:
+        known = cast("list[dict[str, dict[str, object]]]", entries)
+        return {target.get("location_name") for entry in known for target in entry.values()}
+    except (AttributeError, TypeError):
+        return set()
 
 
 def _extended(name: str, workspace: Path) -> str:
@@ -61,6 +73,8 @@ def _extended(name: str, workspace: Path) -> str:
     entry = _ENTRY.substitute(name=name)
     extended = text.rstrip() + "\n" + entry
     known = before.get("load_from") or [] if isinstance(before, dict) else []
+    if name in _names(known):
+        raise InvalidInput(f"{workspace} has a code location {name} already; choose another name.", field="name")
     try:
         well = yaml.safe_load(extended) == {**before, "load_from": [*known, *yaml.safe_load(entry)]}
     except (yaml.YAMLError, TypeError):

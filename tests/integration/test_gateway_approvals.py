@@ -66,3 +66,12 @@ def test_who_may_not_decide_is_refused_and_nothing_changes(gateway, stores):
     assert (now(stores, approval).state, now(stores, silent).state) == ("pending", "pending")
     say(stores, approval, person(stores, "bob", "manager"), "deny")
     say(stores, silent, person(stores, "root", "admin"), "deny", "over")
+
+
+def test_what_is_no_id_and_what_no_database_holds_is_refused(gateway, stores):
+    approval = held(stores, ADMINS, text="/refund order=5")
+
+    assert gateway.client.get("/v1/approvals/a%00b").status_code == 404
+    assert post(gateway, "a%00b/approve").status_code == 404
+    assert post(gateway, f"{approval.id}/approve", reason="a\0b").status_code in {400, 422}
+    assert gateway.client.get(f"/v1/approvals/{approval.id}").json()["state"] == "pending"

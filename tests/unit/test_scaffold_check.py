@@ -66,6 +66,17 @@ def test_a_name_that_can_not_be_used_is_refused_and_nothing_is_written(project: 
     assert sorted(project.rglob("*")) == before
 
 
+def test_the_name_of_another_location_is_refused(project: Path) -> None:
+    before = "load_from:\n  - python_module: {module_name: a.b, location_name: core}\n"
+    (project / "workspace.yaml").write_text(before)
+
+    with pytest.raises(InvalidInput, match="has a code location core already"):
+        create("core", project / "workspace.yaml")
+
+    assert (project / "workspace.yaml").read_text() == before
+    assert not (project / "core").exists()
+
+
 def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name: str) -> None:
     (project / name).mkdir()
     with pytest.raises(InvalidInput, match="is there already"):
