@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -96,7 +95,6 @@ def code_server(shop: Shop) -> Generator[DagsterGrpcClient]:
             subprocess.TimeoutExpired
         ):  # Dagster's server may hang while it loads; the supervisor kills it too
             process.wait(timeout=10)
-        try:
+        with suppress(ProcessLookupError):  # it ended, with all of its group
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            assert sys.platform
+        process.wait(timeout=10)
