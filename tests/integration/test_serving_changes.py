@@ -116,10 +116,10 @@ class Load:
 def test_a_model_is_switched_under_load_and_back_without_a_failed_request(served: ServedModels, models: ServeModels):
     path = served.home / "models.yaml"
     with Load(models, 8) as load:
-        wait_for(lambda: load.answers["old"] > 200, 60, "some answers")
+        wait_for(lambda: load.answers["old"] > 200, 180, "some answers")
         write(path, "new", new=talking(words=4))
         wait_for(lambda: load.answers["new"] > 300, 150, "the new model to answer")
-        wait_for(lambda: not pids(served, "old"), 60, "the old model to go")
+        wait_for(lambda: not pids(served, "old"), 180, "the old model to go")
         write(path, "old", old=talking())
         seen = load.answers["old"]
         wait_for(lambda: load.answers["old"] > seen + 300 and load.count > 1000, 150, "the old model to answer again")
@@ -133,7 +133,7 @@ def test_a_model_that_does_not_load_changes_nothing_and_is_told(served: ServedMo
     path = served.home / "models.yaml"
     with Load(models, 4) as load:
         write(path, "bad", bad=talking(broken=True))
-        wait_for(lambda: "bad has no weights" in served.log(), 60, "the reason in the log")
+        wait_for(lambda: "bad has no weights" in served.log(), 180, "the reason in the log")
         path.write_text("models: {")
         wait_for(lambda: "models.yaml, line 1" in served.log(), 30, "the line in the log")
         seen = load.count
@@ -156,13 +156,13 @@ def pids(served: ServedModels, model: str) -> list[int]:
 def test_killed_replicas_lose_no_request_and_hang_none(served: ServedModels, models: ServeModels):
     write(served.home / "models.yaml", "pair", "old", old=talking(), pair=talking(replicas=2))
     with Load(models, 8, model="default") as load:
-        wait_for(lambda: load.answers["pair"] > 100, 90, "two replicas")
+        wait_for(lambda: load.answers["pair"] > 100, 180, "two replicas")
         for _ in range(3):
             there = pids(served, "pair")
             seen = load.count
             os.kill(there[0], signal.SIGKILL)
-            wait_for(lambda seen=seen: load.count > seen + 200, 60, "answers after a kill")
-            wait_for(lambda: len(pids(served, "pair")) == 2, 60, "a replica in its place")
+            wait_for(lambda seen=seen: load.count > seen + 200, 180, "answers after a kill")
+            wait_for(lambda: len(pids(served, "pair")) == 2, 180, "a replica in its place")
 
     assert all(isinstance(error, Unavailable) for error in load.failed)
     assert all("said" in str(error) or "reached" in str(error) for error in load.failed)
@@ -173,13 +173,13 @@ def test_killed_replicas_lose_no_request_and_hang_none(served: ServedModels, mod
 def test_replicas_follow_the_load_from_one_to_three_and_back(served: ServedModels, models: ServeModels):
     scale = {"min": 1, "max": 3, "target_ongoing": 2, "up_after_s": 0.5, "down_after_s": 2}
     write(served.home / "models.yaml", "old", old=talking(), many=talking(replicas=scale, words=20))
-    wait_for(lambda: len(pids(served, "many")) == 1, 60, "one replica")
+    wait_for(lambda: len(pids(served, "many")) == 1, 180, "one replica")
 
     with Load(models, 1) as _:
-        wait_for(lambda: _answers(models, "many"), 60, "the table with the model")
+        wait_for(lambda: _answers(models, "many"), 180, "the table with the model")
     with Load(models, 12, model="many") as load:
-        wait_for(lambda: len(pids(served, "many")) == 3, 90, "three replicas")
-    wait_for(lambda: len(pids(served, "many")) == 1, 90, "one replica again")
+        wait_for(lambda: len(pids(served, "many")) == 3, 180, "three replicas")
+    wait_for(lambda: len(pids(served, "many")) == 1, 180, "one replica again")
 
     assert load.failed == []
 
