@@ -14,11 +14,13 @@ from integrations.database import Database
 from integrations.database.migrate import migrate
 from tests.chroma import ChromaServer
 
-# Ray reads these when it is imported: it stays on loopback, and requires one token from all that a test starts.
+# Ray reads these when it is imported: it stays on loopback, requires one token from all that a test starts, and does
+# not connect by itself when a thread of Serve's asks something after the test that had connected.
 _ray_token = tempfile.NamedTemporaryFile("w", prefix="runbell-test-")  # noqa: SIM115 - until the process ends
 _ray_token.write(secrets.token_hex(32))
 _ray_token.flush()
 os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=_ray_token.name)
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
 @pytest.fixture(scope="session")

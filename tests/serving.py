@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from serving import catalogue
+from serving.client import ServeModels
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,15 +158,33 @@ class ServedModels:
 
 
 @contextlib.contextmanager
-def attached(ray_head: RayHead) -> Iterator[None]:
-    """Connect this process to Ray, as a warm worker is."""
-    import ray
-
-    ray.init(address=ray_head.address, namespace="test", log_to_driver=False, configure_logging=False)
+def running(served: ServedModels) -> Iterator[ServedModels]:
+    """Run Ray and the models on it; they must end well."""
     try:
-        yield
+        served.ray.start()
+        served.start()
+        served.wait_ready()
+        yield served
+        assert served.stop() == 0, served.log()
+    finally:
+        served.ray.stop()
+
+
+@contextlib.contextmanager
+def asking(served: ServedModels) -> Iterator[ServeModels]:
+    """Connect this process to Ray, as a warm worker is, and give what ops ask with."""
+    import ray
+    from ray.serve import context
+
+    ray.init(address=served.ray.address, namespace="test", log_to_driver=False, configure_logging=False)
+    try:
+        models = ServeModels()
+        yield models
+        models.close()
     finally:
         ray.shutdown()
+        # Serve tells clusters apart by the job's id, which is the same in each new one: the next module would ask ours.
+        context._disconnect()
 
 
 def wait_for(condition, timeout_s: float, what: str) -> None:

@@ -20,7 +20,7 @@ import yaml
 from integrations.errors import RunbellError, Unavailable
 from serving.client import ServeModels
 from serving.schema import ChatMessage, ChatRequest
-from tests.serving import RayHead, ServedModels, attached, wait_for
+from tests.serving import RayHead, ServedModels, asking, running, wait_for
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -49,24 +49,14 @@ def write(path: Path, *default: str, **models: dict[str, object]) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModels]:
     home = tmp_path_factory.mktemp("home")
     write(home / "models.yaml", "old", old=talking())
-    ray = RayHead()
-    served = ServedModels(ray, home, models_file=home / "models.yaml")
-    try:
-        ray.start()
-        served.start()
-        served.wait_ready()
+    with running(ServedModels(RayHead(), home, models_file=home / "models.yaml")) as served:
         yield served
-        assert served.stop() == 0, served.log()
-    finally:
-        ray.stop()
 
 
 @pytest.fixture(scope="module")
 def models(served: ServedModels) -> Iterator[ServeModels]:
-    with attached(served.ray):
-        models = ServeModels()
+    with asking(served) as models:
         yield models
-        models.close()
 
 
 class Load:

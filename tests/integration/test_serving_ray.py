@@ -13,7 +13,7 @@ import pytest
 from integrations.errors import InvalidInput, Overloaded, Unavailable
 from serving.client import ServeModels
 from serving.schema import ChatChunk, ChatMessage, ChatRequest
-from tests.serving import RayHead, ServedModels, attached, starter_models, wait_for
+from tests.serving import RayHead, ServedModels, asking, running, starter_models, wait_for
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -31,24 +31,14 @@ LONG = "Tell a very long story about the sea, with many chapters."
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModels]:
     home = tmp_path_factory.mktemp("home")
     starter_models(home)
-    ray = RayHead()
-    served = ServedModels(ray, home, slots=2, context_tokens=1024)
-    try:
-        ray.start()
-        served.start()
-        served.wait_ready()
+    with running(ServedModels(RayHead(), home, slots=2, context_tokens=1024)) as served:
         yield served
-        assert served.stop() == 0, served.log()
-    finally:
-        ray.stop()
 
 
 @pytest.fixture(scope="module")
 def models(served: ServedModels) -> Iterator[ServeModels]:
-    with attached(served.ray):
-        models = ServeModels()
+    with asking(served) as models:
         yield models
-        models.close()
 
 
 @pytest.fixture
