@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     tenant: str = "default"
     sealing_key: str | None = Field(
         default=None,
-        description="A secret reference: the Fernet key of secret arguments; default: made in the state folder.",
+        description="A secret reference: the key of tokens and secret arguments at rest; default: made in the home.",
     )
     gateway: Gateway = Gateway()
     dagster: Dagster = Dagster()

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
-from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from integrations.database import Database
 from integrations.database.sealed import REFERENCE
+from integrations.security.sealing import Seal
 from integrations.security.secrets import resolve
-from integrations.security.tokens import create_secret
 from integrations.settings import Settings
 from orchestration.commands.spec import CommandSpec
-
-FILE = "sealing_key"
 
 
 class Sealer:
@@ -26,7 +24,7 @@ class Sealer:
     def __call__(self, spec: CommandSpec, args: Mapping[str, object], principal_id: str) -> dict[str, object]:
         """Return the arguments with a reference in the place of each secret one."""
         sealed = {
-            name: self._database.sealed.put(principal_id, value, _key(self._settings))
+            name: self._database.sealed.put(principal_id, value, _seal(self._settings))
             for name, value in args.items()
             if spec.by_name[name].secret and isinstance(value, str)
         }
@@ -40,15 +38,14 @@ def open_sealed(database: Database, settings: Settings, value: str) -> SecretStr
     `file:PATH` or a literal. Raises `NotFound` where it is kept no longer, `Misconfigured`.
     """
     if REFERENCE.fullmatch(value):
-        return SecretStr(database.sealed.get(value, _key(settings)))
+        return SecretStr(database.sealed.get(value, _seal(settings)))
     return resolve(value, name="argument")
 
 
+def _seal(settings: Settings) -> Seal:
+    return _seal_of(settings.sealing_key, settings.state)
+
+
 @cache
-def _key_of(reference: str) -> bytes:
-    return resolve(reference, name="sealing_key").get_secret_value().encode()
-
-
-def _key(settings: Settings) -> bytes:
-    reference = settings.sealing_key
-    return _key_of(reference or f"file:{create_secret(settings.state, FILE, Fernet.generate_key().decode())}")
+def _seal_of(reference: str | None, home: Path) -> Seal:
+    return Seal.of(reference, home)

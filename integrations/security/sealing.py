@@ -1,8 +1,8 @@
 """Secrets at rest: AES-256-GCM under a key of the installation, bound to the place where each is kept.
 
-The key is the setting `sealing_key`, or a file of RUNBELL_HOME that is made once; secret arguments are kept under it
-too (`integrations/database/sealed.py`), so what is made is a key of Fernet's. Whoever has the database alone reads
-nothing, and what was sealed for one place does not open in another.
+The key is the setting `sealing_key`, or a file of RUNBELL_HOME that is made once. Whoever has the database alone reads
+nothing, and what was sealed for one place does not open in another. Networks' tokens are kept so, and secret arguments
+(`integrations/database/sealed.py`).
 """
 
 import hashlib
