@@ -179,6 +179,15 @@ class Policy(Rules):
             return (self, *self.tenants.values())
         return (self, *([self.tenants[tenant]] if tenant in self.tenants else []))
 
+    def refusal(self, spec: ModelSpec, tenant: str | None) -> str | None:
+        """Return why a tenant's requests may not go to a model, whatever they cost; None where they may."""
+        rules = self.of(tenant)
+        if spec.is_remote and any(rule.local_only for rule in rules):
+            return f"{spec.name} is remote, and what is asked here may not leave this installation."
+        if any(rule.models is not None and spec.name not in rule.models for rule in rules):
+            return f"{spec.name} is not among the models that may be asked here."
+        return None
+
 
 class Fleet(Part):
     """All models, routes and rules of an installation."""

@@ -56,22 +56,23 @@ class Router:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.fleet = fleet
         self._chance = chance
-        self._routes = fleet.all_routes()
         self._breakers = Breakers(clock)
-        self._trials = {name: Trial(route.canary) for name, route in self._routes.items() if route.canary}
+        self._trials: dict[str, Trial] = {}
+        self._take(fleet)
 
     def renew(self, fleet: Fleet) -> None:
         """Go by another Fleet; what was learned of models that stay is kept."""
-        if fleet == self.fleet:
-            return
+        if fleet != self.fleet:
+            self._take(fleet)
+
+    def _take(self, fleet: Fleet) -> None:
         self.fleet, self._routes = fleet, fleet.all_routes()
-        trials = {name: Trial(route.canary) for name, route in self._routes.items() if route.canary}
-        for name, trial in trials.items():
-            if name in self._trials and self._trials[name].canary == trial.canary:
-                trials[name] = self._trials[name]
-        self._trials = trials
+        known, self._trials = self._trials, {}
+        for name, route in self._routes.items():
+            if route.canary:
+                trial = known.get(name)
+                self._trials[name] = trial if trial and trial.canary == route.canary else Trial(route.canary)
 
     def route_of(self, asked: str | None) -> tuple[str, Route]:
         """Return the route that a name means: a route, a capability or a single model."""
@@ -112,14 +113,12 @@ class Router:
         return Choice(name, tuple(ranked), reason, tuple(passed), canary)
 
     def _ban(self, spec: ModelSpec, request: ChatRequest, route: Route, size: int) -> RunbellError | None:
-        rules = self.fleet.policy.of(request.origin.tenant)
-        if spec.is_remote and any(rule.local_only for rule in rules):
-            return Forbidden(f"{spec.name} is remote, and what is asked here may not leave this installation.")
-        if any(rule.models is not None and spec.name not in rule.models for rule in rules):
-            return Forbidden(f"{spec.name} is not among the models that may be asked here.")
+        policy, tenant = self.fleet.policy, request.origin.tenant
+        if refusal := policy.refusal(spec, tenant):
+            return Forbidden(refusal)
         if request.tools and not spec.calls_tools:
             return InvalidInput(f"{spec.name} calls no tools.", field="tools")
-        ceilings = [rule.max_price for rule in rules] + [route.max_price, request.max_price]
+        ceilings = [rule.max_price for rule in policy.of(tenant)] + [route.max_price, request.max_price]
         ceiling = min((limit for limit in ceilings if limit is not None), default=None)
         price = spec.price.of(size, request.max_tokens)
         if ceiling is not None and price > ceiling:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.channel_tables import questions
 from integrations.database.engine import Store, in_turn
-from integrations.database.records import Entry, Shown
+from integrations.database.records import Conversation, Entry, Shown
 from integrations.database.tables import conversations, transcript
 from integrations.messages import Address, Attachment, Choice
 
@@ -138,15 +138,15 @@ class Transcript(Store):
 
     def owner(self, address: Address) -> tuple[bool, str | None] | None:
         """Return whether a conversation is direct and whose it is; None where it is not known yet."""
-        query = sa.select(conversations.c.direct, conversations.c.principal_id).where(_at(address))
-        with self._transaction() as connection:
-            row = connection.execute(query).first()
-        return (row.direct, row.principal_id) if row else None
+        known = self.known(address)
+        return (known.direct, known.principal_id) if known else None
 
-    def model_of(self, address: Address) -> str | None:
-        """Return the model that was chosen for a conversation."""
+    def known(self, address: Address) -> Conversation | None:
+        """Return what is kept of a conversation beside what was said; None where it is not known yet."""
+        query = sa.select(conversations.c.direct, conversations.c.principal_id, conversations.c.model)
         with self._transaction() as connection:
-            return connection.scalar(sa.select(conversations.c.model).where(_at(address)))
+            row = connection.execute(query.where(_at(address))).first()
+        return Conversation(row.direct, row.principal_id, row.model) if row else None
 
     def choose_model(self, address: Address, model: str | None) -> bool:
         """Let a model answer in a conversation, or whichever the routes name; False where it is not known yet."""

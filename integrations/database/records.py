@@ -133,6 +133,15 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """Whether one is direct, whose it is, and the model that was chosen for it, if one was."""
+
+    direct: bool
+    principal_id: str | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a conversation's transcript; ids increase in the order of becoming visible."""
 

@@ -2,7 +2,6 @@
 
 from integrations.database import Database
 from integrations.errors import Misconfigured
-from integrations.messages import Address
 from integrations.settings import Settings
 from orchestration.commands.asker import Asker
 from orchestration.commands.vocabulary import same_name
@@ -20,7 +19,8 @@ def model(database: Database, settings: Settings, word: str, asker: Asker) -> st
         return asker.say(f"The models' settings can't be read: {error}", f"无法读取模型配置：{error}")
     may = {spec.name: spec for spec in _allowed(fleet, asker.principal.tenant)}
     if not word:
-        return _listed(fleet, may, database.transcript.model_of(asker.address), asker)
+        known = database.transcript.known(asker.address)
+        return _listed(fleet, may, known.model if known else None, asker)
     return _choose(database, may, word, asker)
 
 
@@ -48,25 +48,17 @@ def _choose(database: Database, may: dict[str, ModelSpec], word: str, asker: Ask
     )
 
 
-def chosen(database: Database, settings: Settings, address: Address) -> str | None:
+def still_allowed(name: str | None, settings: Settings, tenant: str) -> str | None:
     """Return the model that was chosen for a conversation, None where none was, or it may no longer be asked."""
-    name = database.transcript.model_of(address)
     if name is None:
         return None
-    may = _allowed(read_fleet(settings.serving), address.tenant)
+    may = _allowed(read_fleet(settings.serving), tenant)
     return name if any(spec.name == name for spec in may) else None
 
 
 def _allowed(fleet: Fleet, tenant: str) -> list[ModelSpec]:
     """Return the models that can chat and that this tenant's requests may go to."""
-    rules = fleet.policy.of(tenant)
-    return [
-        spec
-        for name, spec in fleet.models.items()
-        if not spec.embeds
-        and all(rule.models is None or name in rule.models for rule in rules)
-        and not (spec.is_remote and any(rule.local_only for rule in rules))
-    ]
+    return [spec for spec in fleet.models.values() if not spec.embeds and fleet.policy.refusal(spec, tenant) is None]
 
 
 def _listed(fleet: Fleet, may: dict[str, ModelSpec], mine: str | None, asker: Asker) -> str:

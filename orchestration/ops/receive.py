@@ -9,7 +9,7 @@ from integrations.errors import NotFound
 from integrations.messages import utc_now
 from integrations.settings import Settings
 from orchestration.commands.language import language_of
-from orchestration.commands.model_choice import chosen
+from orchestration.commands.model_choice import still_allowed
 from orchestration.ops.answering.scopes import conversation_url
 from orchestration.ops.answering.values import Heard
 
@@ -34,9 +34,9 @@ def receive(
     view = database.inbox.get(config.message_id)
     if view is None:
         raise NotFound(f"there is no message {config.message_id}; it may have been removed by the retention")
-    owner = database.transcript.owner(view.address)
-    model = chosen(database, settings, view.address)
-    heard = replace(heard_of(view, direct=owner is None or owner[0]), model=model)
+    known = database.transcript.known(view.address)
+    model = still_allowed(known.model if known else None, settings, view.address.tenant)
+    heard = replace(heard_of(view, direct=known is None or known.direct), model=model)
     context.add_output_metadata(
         {
             "message_id": heard.message_id,
