@@ -152,7 +152,7 @@ class Schedules(Store):
                 .values(fired_until=until)
             )
 
-    def fire(self, schedule: Schedule, key: str, *, text: str, instant: datetime | None = None) -> str:
+    def fire(self, schedule: Schedule, key: str, *, instant: datetime | None = None) -> str:
         """Say the command in its conversation, once for each `key`; returns the message's id.
 
         Raises `NotFound` where the schedule was removed.
@@ -163,7 +163,7 @@ class Schedules(Store):
             event_id=f"schedule:{schedule.id}:{key}",
             account=what.account,
             direct=what.direct,
-            text=text,
+            text=f"⏰ {what.said} · /{what.command}",  # what is shown; the command itself goes beside it
             command=what.command,
             args=what.args,
             trigger="schedule",

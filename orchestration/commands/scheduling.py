@@ -213,7 +213,7 @@ class Scheduling:
             return asker.say(f"⚠️ It was not run: {why.reason}", f"⚠️ 未运行：{why.reason_zh}")
         what = schedule.what
         try:
-            self._database.schedules.fire(schedule, f"now:{message_id}", text=f"⏰ {what.said} · /{what.command}")
+            self._database.schedules.fire(schedule, f"now:{message_id}")
         except NotFound:
             return asker.say("It was removed a moment ago.", "刚刚已被删除。")
         here = what.address == asker.address

@@ -38,9 +38,7 @@ def say_scheduled(
         raise dg.Failure(f"Paused: {why.reason}", allow_retries=False)
     runs: list[str] = []
     for instant in config.instants:
-        message_id = database.schedules.fire(
-            schedule, instant, text=said(schedule), instant=datetime.fromisoformat(instant)
-        )
+        message_id = database.schedules.fire(schedule, instant, instant=datetime.fromisoformat(instant))
         runs.append(run_id_for(message_id))
     context.add_output_metadata(
         {
@@ -58,8 +56,3 @@ def pause(database: Database, clockwork: Clockwork, schedule: Schedule, why: Ref
     database.schedules.pause(schedule.id, why.reason)
     notice = OutboundMessage(address=schedule.what.address, text=paused_notice(schedule, why), kind="notice")
     database.outbox.post(notice, key=f"schedule:{schedule.id}:paused:{tick}")
-
-
-def said(schedule: Schedule) -> str:
-    """Return what the conversation shows as said; the command itself goes beside it."""
-    return f"⏰ {schedule.what.said} · /{schedule.what.command}"

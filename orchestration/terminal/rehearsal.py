@@ -18,8 +18,7 @@ from orchestration.testing import Server
 from orchestration.testing.recording import read, record
 from orchestration.testing.replaying import differences, replay
 from orchestration.testing.walls import walls
-
-CORE = "core"
+from orchestration.warm.routing import CORE
 
 
 def record_here(conversation: str, channel: str | None, settings: Settings, endpoints: Path) -> str:

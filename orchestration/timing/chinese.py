@@ -2,7 +2,7 @@
 
 import re
 
-from orchestration.timing.parts import Found, Rule, Unclear, month_days, span, week
+from orchestration.timing.parts import Found, Rule, Unclear, daily, month_days, span, week, working
 
 _DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _WEEK = {**{str(n): n for n in range(1, 8)}, **dict(zip("一二三四五六日", range(1, 8), strict=True)), "天": 7}
@@ -44,15 +44,6 @@ def _interval(match: re.Match[str], found: Found) -> None:
 
 def _past(match: re.Match[str], found: Found) -> None:
     found.past(number(match["minute"]))
-
-
-def _daily(match: re.Match[str], found: Found) -> None:
-    del match
-    found.on()
-
-
-def _working(match: re.Match[str], found: Found) -> None:
-    found.on(week_days="0,6" if match["weekend"] else "1-5")
 
 
 def _week_days(match: re.Match[str], found: Found) -> None:
@@ -115,8 +106,8 @@ RULES: tuple[Rule, ...] = tuple(
     for pattern, take in (
         (rf"每(?:隔|一)?\s*(?P<count>{_NUMBER})?\s*(?:个)?\s*(?P<unit>分钟?|小时|钟头)(?!点)", _interval),
         (rf"第?\s*(?P<minute>{_NUMBER})\s*分(?:钟)?", _past),
-        (r"(?:每天|每日|天天|每一天)", _daily),
-        (rf"(?:{_EVERY})?(?:(?P<weekend>周末)|工作日|平日)", _working),
+        (r"(?:每天|每日|天天|每一天)", daily),
+        (rf"(?:{_EVERY})?(?:(?P<weekend>周末)|工作日|平日)", working),
         (rf"(?:{_EVERY})?(?:{_NAME})(?P<days>{_WEEK_LIST})", _week_days),
         (
             rf"{_EVERY}月(?:的)?\s*(?:(?P<last>最后一天|底|末)|(?P<days>{_NUMBER}\s*[号日]?"

@@ -2,7 +2,7 @@
 
 import re
 
-from orchestration.timing.parts import Found, Rule, Unclear, month_days, span, week
+from orchestration.timing.parts import Found, Rule, Unclear, daily, month_days, span, week, working
 
 _DAYS = {
     name: number
@@ -69,15 +69,6 @@ def _past(match: re.Match[str], found: Found) -> None:
     found.past(int(match["minute"]))
 
 
-def _daily(match: re.Match[str], found: Found) -> None:
-    del match
-    found.on()
-
-
-def _working(match: re.Match[str], found: Found) -> None:
-    found.on(week_days="0,6" if match["weekend"] else "1-5")
-
-
 def _week_days(match: re.Match[str], found: Found) -> None:
     days: set[int] = set()
     last = 0
@@ -141,8 +132,8 @@ RULES: tuple[Rule, ...] = tuple(
         (r"hourly\b", _hourly),
         (r"(?:at\s+)?:(?P<minute>\d{2})\b", _past),
         (r"(?:at\s+)?(?P<minute>\d{1,2})\s+(?:minutes?\s+)?past(?:\s+the\s+hour)?\b", _past),
-        (rf"(?:{_EVERY}\s+day|everyday|daily)\b", _daily),
-        (rf"(?:{_EVERY}\s+)?(?:(?P<weekend>weekends?)|weekdays?|workdays?|(?:working|business)\s+days?)\b", _working),
+        (rf"(?:{_EVERY}\s+day|everyday|daily)\b", daily),
+        (rf"(?:{_EVERY}\s+)?(?:(?P<weekend>weekends?)|weekdays?|workdays?|(?:working|business)\s+days?)\b", working),
         (rf"(?:(?:{_EVERY}|on|weekly(?:\s+on)?)\s+)?(?P<days>{_DAY_LIST})", _week_days),
         (rf"(?P<nth>{_NTH_LIST})\s+(?:day\s+)?(?:of\s+)?(?:{_EVERY}|the|a)\s+month\b", _month_days),
         (rf"(?:{_EVERY}\s+month|monthly)(?:\s+on)?\s+(?P<nth>{_NTH_LIST})\b", _month_days),

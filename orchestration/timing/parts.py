@@ -119,6 +119,17 @@ def _lost(text: str, at: int) -> Unclear:
     )
 
 
+def daily(match: re.Match[str], found: Found) -> None:
+    """Take every day."""
+    del match
+    found.on()
+
+
+def working(match: re.Match[str], found: Found) -> None:
+    """Take the working days, or the weekend where the rule's group of that name fits."""
+    found.on(week_days="0,6" if match["weekend"] else "1-5")
+
+
 def week(days: set[int]) -> str:
     """Return days of the week, 0 and 7 being Sunday, as in cron."""
     plain = sorted({day % 7 for day in days})
