@@ -64,10 +64,13 @@ class Chat:
         self.page.evaluate("text => navigator.clipboard.writeText(text)", text)
         self.box.press("ControlOrMeta+v")
 
-    def wait_token(self) -> str:
-        """Wait until tokens appear, and return the text so far."""
+    def wait_token(self) -> None:
+        """Wait until tokens of an answer appear."""
         self.streaming.first.wait_for(timeout=self.timeout_ms)
-        return self.streaming.first.inner_text()
+
+    def wait_tokens(self, text: str) -> None:
+        """Wait until exactly this much of an answer is shown; each token may be drawn in a frame of its own."""
+        expect(self.streaming.first).to_have_text(text, timeout=self.timeout_ms)
 
     def watch_growth(self) -> None:
         """Keep from now on every text that an answer shows while it streams, however short it is to be seen."""

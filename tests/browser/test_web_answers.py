@@ -26,7 +26,7 @@ HOSTILE = """<script>window.hacked = 1</script>
 def test_tokens_appear_before_the_answer_is_whole(chat: Chat, standin: Standin) -> None:
     standin.scripts["hello"] = assistant(Answer("one two three four"), hold="middle")
     chat.say("hello")
-    assert chat.wait_token().strip() == "one two"
+    chat.wait_tokens("one two")
     standin.open("middle")
     assert chat.wait_answer() == "one two three four"
     expect(chat.streaming).to_have_count(0)

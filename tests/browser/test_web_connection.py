@@ -106,7 +106,7 @@ def test_reloading_shows_the_conversation_and_what_is_running(chat: Chat, standi
     chat.say("second")
     chat.wait_token()
     chat.page.reload()
-    assert chat.wait_token().strip() == "one two"
+    chat.wait_tokens("one two")
     chat.wait_op("think", "started")
     expect(chat.said_by_user).to_have_count(2)
     standin.open("middle")
@@ -131,6 +131,7 @@ def test_a_refused_message_can_be_edited_sent_again_or_discarded(chat: Chat, sta
     expect(chat.box).to_have_value("too much")
     expect(chat.said_by_user).to_have_count(0)
     chat.box.press("Enter")
+    expect(chat.said_by_user).to_contain_text("Not sent")
     del standin.problems["too much"]
     chat.page.get_by_role("button", name="Send again").click()
     assert chat.wait_answer() == "You said: too much"
