@@ -18,8 +18,9 @@ from integrations.database.approval_tables import approvals, cards, decisions
 from integrations.database.engine import in_turn, notify
 from integrations.database.events import lock_event, put_event
 from integrations.database.outbox import post_within
+from integrations.database.run_tables import run_queue
 from integrations.database.settling import ASKED, asked, write_answer
-from integrations.database.tables import inbox, run_queue
+from integrations.database.tables import inbox
 from integrations.messages import Address, MessageStatus, OutboundMessage
 
 EVENT = "runbell.approval"

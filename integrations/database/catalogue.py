@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.engine import Store, notify
 from integrations.database.records import Demand, Proposal, StoredCommand, WorkerState
-from integrations.database.tables import commands, inbox, proposals, run_queue, usage, workers
+from integrations.database.run_tables import run_queue, workers
+from integrations.database.tables import commands, inbox, proposals, usage
 from integrations.database.turns import ITS_TURN
 from integrations.messages import Address
 

@@ -14,9 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from integrations.database.engine import Store, notify
 from integrations.database.records import RunClaim
+from integrations.database.run_tables import run_queue
 from integrations.database.runs import NEVER
 from integrations.database.settling import check_fence
-from integrations.database.tables import NOW, Instant, inbox, metadata, run_queue
+from integrations.database.tables import NOW, Instant, inbox, metadata
 from integrations.errors import InvalidInput, LeaseLost
 
 BODY_BYTES = 65_536

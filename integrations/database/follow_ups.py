@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from integrations.database.engine import Store
 from integrations.database.records import AskedCommand, NewRun
-from integrations.database.tables import run_queue
+from integrations.database.run_tables import run_queue
 from integrations.errors import PermanentError
 
 # A retry that failed before anything of it executed left nothing to go on with: the first run may be retried again.

@@ -14,7 +14,7 @@ from integrations.database.follow_ups import follow
 from integrations.database.questions import close_question, put_question
 from integrations.database.receiving import store
 from integrations.database.records import ClaimedMessage, MessageView, NewRun, Pending, Received, RunClaim
-from integrations.database.runs import insert_run
+from integrations.database.requesting import insert_run
 from integrations.database.settling import (
     ASKED,
     Asked,

@@ -1,7 +1,9 @@
-"""The run queue: every run that a warm worker executes has a row here, which holds its lease."""
+"""The run queue: every run that a warm worker executes has a row here, which holds its lease.
+
+How a message's run comes in is in `requesting.py`.
+"""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.engine import Store, notify
-from integrations.database.records import ClaimedMessage, NewRun, QueuedRun, RunClaim
-from integrations.database.tables import inbox, lease_tokens, run_queue, workers
-from integrations.database.turns import ITS_TURN, is_free, wake_next
+from integrations.database.records import QueuedRun, RunClaim
+from integrations.database.run_tables import run_queue
+from integrations.database.tables import inbox
+from integrations.database.turns import ITS_TURN, wake_next
 from integrations.errors import LeaseLost
 from integrations.messages import Address
 
@@ -61,69 +64,6 @@ _BEAT = sa.text("""
     where q.run_id = h.run_id and q.token = h.token and q.state = 'running'
     returning q.run_id
 """)
-
-
-def insert_run(  # noqa: PLR0913 - what a row needs
-    connection: sa.Connection,
-    claimed: ClaimedMessage,
-    run: NewRun,
-    run_id: str,
-    principal_id: str,
-    worker: str | None,
-    lease_s: float,
-    address: Address,
-) -> RunClaim | None:
-    """Queue a message's run within the caller's transaction; with `worker`, already claimed by it."""
-    if run.at_once is not None and not is_free(connection, address.tenant, run.at_once):
-        worker = None
-    token = connection.scalar(sa.select(lease_tokens.next_value())) if worker else None
-    request: dict[str, object] = {"run_config": run.run_config, "tags": run.tags}
-    if run.retry_of is not None:
-        request["retry_of"] = run.retry_of
-    if run.asked is not None:
-        request["asked"] = asdict(run.asked)
-    done = connection.execute(
-        insert(run_queue)
-        .values(
-            run_id=run_id,
-            location=run.location,
-            job=run.job,
-            request=request,
-            message_id=claimed.message_id,
-            tenant=address.tenant,
-            principal_id=principal_id,
-            priority=claimed.priority,
-            state="running" if worker else "queued",
-            claimed_by=worker,
-            token=token,
-            attempts=1 if worker else 0,
-            concurrency_key=run.at_once.key if run.at_once else None,
-            concurrency=run.at_once.limit if run.at_once else None,
-            version=sa.select(workers.c.version).where(workers.c.id == worker).scalar_subquery() if worker else None,
-            lease_until=sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
-            if worker
-            else None,
-        )
-        .on_conflict_do_nothing(index_elements=["run_id"])
-    )
-    if worker is None or token is None or done.rowcount == 0:
-        notify(connection, "runbell_runs", run.location)
-        return None
-    return RunClaim(
-        run_id=run_id,
-        token=token,
-        location=run.location,
-        job=run.job,
-        request=request,
-        message_id=claimed.message_id,
-        address=address,
-        traceparent=claimed.message.traceparent,
-        principal_id=principal_id,
-        tenant=address.tenant,
-        priority=claimed.priority,
-        attempts=1,
-        concurrency_key=run.at_once.key if run.at_once else None,
-    )
 
 
 class RunQueue(Store):

@@ -13,7 +13,8 @@ from integrations.database.conversation import append_entry, touch_conversation
 from integrations.database.engine import in_turn, notify
 from integrations.database.outbox import enqueue
 from integrations.database.records import ClaimedMessage
-from integrations.database.tables import inbox, run_queue
+from integrations.database.run_tables import run_queue
+from integrations.database.tables import inbox
 from integrations.errors import LeaseLost, NotFound
 from integrations.messages import Address, MessageStatus, OutboundMessage
 

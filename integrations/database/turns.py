@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from integrations.database.engine import notify
-from integrations.database.tables import run_queue
+from integrations.database.run_tables import run_queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,12 @@
 """`runbell models …` as it is typed; what it does is in `models.py`, imported only when it is needed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from integrations.settings import Settings
-    from orchestration.supervise.home import Home
+from orchestration.terminal.shared import AsJson, installation
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 models = typer.Typer(help="The models that answer (docs/models.md).", no_args_is_help=True)
 
 
@@ -18,7 +15,7 @@ def list_models(*, as_json: AsJson = False) -> None:
     """List the models that are served and how busy they are, those that are here, and what can be pulled."""
     from orchestration.terminal.models import show_models
 
-    settings, home = _settings()
+    settings, home = installation()
     show_models(settings, home.path, as_json=as_json)
 
 
@@ -27,7 +24,7 @@ def pull_model(reference: str) -> None:
     """Get a model: a starter's name, a .gguf file, or owner/repository of a Hugging Face hub."""
     from orchestration.terminal.models import pull_with_progress
 
-    home = _settings()[1]
+    home = installation()[1]
     home.create()
     pull_with_progress(home.path, reference)
 
@@ -37,7 +34,7 @@ def init_models() -> None:
     """Write a models.yaml that says what is served now, to be changed by you."""
     from orchestration.terminal.models import write_first
 
-    write_first(_settings()[0])
+    write_first(installation()[0])
 
 
 @models.command("switch")
@@ -50,7 +47,7 @@ def switch_model(
     """Let another model answer, while requests go on; a model that does not load is not switched to."""
     from orchestration.terminal.models import switch_route
 
-    settings, home = _settings()
+    settings, home = installation()
     raise typer.Exit(switch_route(settings, home.path, route, model, back=back))
 
 
@@ -59,10 +56,4 @@ def vllm_config(name: str, out: Annotated[Path | None, typer.Option(help="Defaul
     """Write what `serve deploy` needs to run a model of the engine vllm, in an environment of its own."""
     from orchestration.terminal.models import show_vllm
 
-    show_vllm(_settings()[0], name, out)
-
-
-def _settings() -> "tuple[Settings, Home]":
-    from orchestration.terminal.configuration import settings_and_home
-
-    return settings_and_home()
+    show_vllm(installation()[0], name, out)

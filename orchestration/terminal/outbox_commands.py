@@ -1,14 +1,11 @@
 """`runbell outbox …` as it is typed; what it does is in `outbox.py`, imported only when it is needed."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from integrations.settings import Settings
-    from orchestration.supervise.home import Home
+from orchestration.terminal.shared import AsJson, installation
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 outbox = typer.Typer(help="Answers that did not reach anybody.", no_args_is_help=True)
 
 
@@ -17,7 +14,7 @@ def list_outbox(*, as_json: AsJson = False) -> None:
     """List the latest messages that failed, died or whose delivery is unknown."""
     from orchestration.terminal.outbox import show_undelivered
 
-    settings, home = _settings()
+    settings, home = installation()
     show_undelivered(settings, home.endpoints, as_json=as_json)
 
 
@@ -26,7 +23,7 @@ def show_outbox(item: Annotated[int, typer.Argument(metavar="ID")], *, as_json: 
     """Show one of them with its text."""
     from orchestration.terminal.outbox import show
 
-    settings, home = _settings()
+    settings, home = installation()
     raise typer.Exit(show(settings, home.endpoints, item, as_json=as_json))
 
 
@@ -35,7 +32,7 @@ def drop_outbox(item: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Give one of them up for good."""
     from orchestration.terminal.outbox import drop
 
-    settings, home = _settings()
+    settings, home = installation()
     raise typer.Exit(drop(settings, home.endpoints, item))
 
 
@@ -44,11 +41,5 @@ def replay_outbox(item: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Queue one of them again."""
     from orchestration.terminal.outbox import replay
 
-    settings, home = _settings()
+    settings, home = installation()
     raise typer.Exit(replay(settings, home.endpoints, item))
-
-
-def _settings() -> "tuple[Settings, Home]":
-    from orchestration.terminal.configuration import settings_and_home
-
-    return settings_and_home()

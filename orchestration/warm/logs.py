@@ -14,7 +14,7 @@ from typing import IO, Any, Self, TextIO
 
 import sqlalchemy as sa
 
-from integrations.database.tables import op_logs
+from integrations.database.run_tables import op_logs
 from integrations.errors import Misconfigured, RunbellError
 from orchestration.warm.commits import Row
 from orchestration.warm.internals import (

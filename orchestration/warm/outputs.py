@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from integrations.database.tables import op_outputs
+from integrations.database.run_tables import op_outputs
 from orchestration.warm.commits import Row
 
 CACHE_BYTES = 4_194_304

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from integrations.database import ClaimedMessage, Listener, RunClaim
 from integrations.database.engine import patiently
-from integrations.errors import LeaseLost, TemporaryError
+from integrations.errors import LeaseLost
 from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
 from orchestration.warm.apart import carry_out
+from orchestration.warm.loops import Loops
 from orchestration.warm.routing import Dispatch
 from orchestration.warm.runs import Runtime
 from orchestration.warm.sources import Loaded
@@ -58,7 +59,7 @@ class Worker:
         self._wear = Wear()
         self._queue_first = False
         self._spare = 0
-        self._helpers: list[threading.Thread] = []
+        self._loops = Loops(self._stopping)
         self._listener = Listener(self._database.url, self._channels(), self._heard)
 
     def start(self) -> "Worker":
@@ -66,9 +67,9 @@ class Worker:
         if self._publish is not None:
             self._publish()
         self._prepare()
-        self._help("claims", self._claim_runs)
+        self._loops.start("claims", self._claim_runs)
         if self._dispatch is not None:
-            self._help("control", self._claim_control)
+            self._loops.start("control", self._claim_control)
         log.info("worker is ready", extra={"worker": self._runtime.worker, "threads": self._threads})
         return self
 
@@ -79,7 +80,7 @@ class Worker:
         self._runtime.instance.warm_storage.gather()
         self._beat()
         self._listener.start()
-        self._help("heartbeat", self._keep_alive)
+        self._loops.start("heartbeat", self._keep_alive)
 
     @property
     def id(self) -> str:
@@ -130,8 +131,7 @@ class Worker:
         self._active.hand_back()
         self._active.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for helper in self._helpers:
-            helper.join(timeout=5)
+        self._loops.join()
         self._listener.close()
         self._runtime.live.close()
         self._runtime.instance.warm_storage.flush()
@@ -152,23 +152,6 @@ class Worker:
             self._wake.set()
             self._wake_control.set()
             self._active.look_at_cancels()
-
-    def _help(self, name: str, loop: Callable[[], None]) -> None:
-        helper = threading.Thread(target=self._forever, args=(name, loop), name=name, daemon=True)
-        helper.start()
-        self._helpers.append(helper)
-
-    def _forever(self, name: str, once: Callable[[], None]) -> None:
-        """Repeat until the worker stops; this is the outermost loop of its thread."""
-        while not self._stopping.is_set():
-            try:
-                once()
-            except TemporaryError as error:
-                log.warning("%s will try again", name, extra={"error": str(error)})
-                self._stopping.wait(error.after)
-            except Exception:
-                log.exception("%s failed, will try again", name)
-                self._stopping.wait(1.0)
 
     def _claim_runs(self) -> None:
         """Wait until there may be work and a free thread; claim and hand out as much as fits."""

@@ -1,0 +1,64 @@
+"""`runbell new`, `check`, `record`, `replay`: what authors of workflows type."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestration.terminal.shared import FAILED, AsJson, installation, print_json
+
+authoring = typer.Typer()
+
+
+@authoring.command()
+def record(
+    conversation: str,
+    *,
+    channel: Annotated[str | None, typer.Option(help="Its network, where several have one of that name.")] = None,
+) -> None:
+    """Print a conversation as a file that can be replayed, without names, secrets and ids."""
+    from orchestration.terminal.rehearsal import record_here
+
+    settings, home = installation()
+    sys.stdout.write(record_here(conversation, channel, settings, home.endpoints))
+
+
+@authoring.command()
+def replay(
+    file: Path,
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="Write into the file what comes out now.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Let ops reach other machines.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say a recorded conversation to the code as it is now; exit status 1 when something comes out otherwise."""
+    from orchestration.terminal.rehearsal import replay_here
+
+    same = replay_here(file, installation()[0], accept=accept, online=online, as_json=as_json)
+    raise typer.Exit(0 if same else FAILED)
+
+
+@authoring.command()
+def check(*, as_json: AsJson = False) -> None:
+    """Look for what is wrong with commands, arguments and schedules of all code locations; exit status 1 for errors."""
+    from orchestration.terminal.checking import check as look
+    from orchestration.terminal.reports import show_complaints
+
+    complaints = look(installation()[0])
+    well = all(complaint.level != "error" for complaint in complaints)
+    if as_json:
+        print_json({"well": well, "complaints": [asdict(complaint) for complaint in complaints]})
+    else:
+        show_complaints(complaints)
+    raise typer.Exit(0 if well else FAILED)
+
+
+@authoring.command()
+def new(name: str) -> None:
+    """Write a code location to start from: a workflow, a timer, a test; and enter it in workspace.yaml."""
+    from orchestration.scaffold import create
+    from orchestration.terminal.reports import show_created
+
+    show_created(name, create(name, installation()[0].dagster.workspace))
