@@ -25,6 +25,9 @@ from integrations.settings_section import Port, Section
 SETTINGS_FILE = "runbell.toml"
 
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class Gateway(Section):
     """The process between channels and the database."""
 
@@ -39,6 +42,11 @@ class Gateway(Section):
     max_body_bytes: int = 1_048_576
     requests_per_minute: int = Field(default=600, description="Per token or source; 429 beyond.")
     pending_per_conversation: int = Field(default=100, description="Messages that may wait in one conversation.")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it, as far as we know: a proxy before it is told of in `public_url`."""
+        return self.host in LOOPBACK and self.public_url is None
 
 
 class Dagster(Section):

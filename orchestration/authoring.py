@@ -17,6 +17,7 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import ValidationError
 
+from integrations.complaints import in_words, named
 from orchestration.commands.policy import Approval, Declared, Effect, Late, Progress
 
 __all__ = ["Approval", "command", "not_a_command"]
@@ -72,6 +73,5 @@ def _with(job: dg.JobDefinition, value: dg.MetadataValue) -> dg.JobDefinition:
 
 def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}" if where else text
+    where = named(first)
+    return f"{where}: {in_words(first)}" if where else in_words(first)

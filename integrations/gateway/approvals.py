@@ -11,12 +11,12 @@ from integrations.approvals import words
 from integrations.approvals.values import Answer, Approval, Verdict
 from integrations.database.approvals import Word, normal
 from integrations.errors import Forbidden, InvalidInput, LeaseLost, NotFound
-from integrations.gateway.callers import Authenticated, Caller
+from integrations.gateway.callers import Authenticated, Caller, Guarded
 from integrations.gateway.schema import Request
 from integrations.gateway.services import Services, Wired
 from integrations.security.text import clean
 
-router = APIRouter(tags=["approvals"])
+router = APIRouter(tags=["approvals"], route_class=Guarded)
 MOST_SHOWN = 200
 ApprovalId = Annotated[str, Path(description="The approval's id, as its card shows it.", min_length=1, max_length=40)]
 States = Literal["pending", "approved", "denied", "expired", "voided"]
@@ -73,7 +73,7 @@ class ApprovalList(BaseModel):
 async def waiting(
     services: Wired,
     caller: Authenticated,
-    state: Annotated[States | Literal["all"], Query(description="Only those in this state.")] = "pending",
+    state: Annotated[Literal[States, "all"], Query(description="Only those in this state.")] = "pending",
 ) -> ApprovalList:
     """List the approvals that the caller asked for or may decide; for an administrator, all."""
     found = await asyncio.to_thread(

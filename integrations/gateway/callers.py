@@ -1,15 +1,18 @@
 """Who calls: the bearer of the token, or the page's session cookie. Everything but health needs one of them."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 
 from integrations.errors import Forbidden, Unauthorized
-from integrations.gateway.services import Services, Wired
+from integrations.gateway.problems import UnsupportedMediaType
+from integrations.gateway.services import OWNER, Services, Wired
 from integrations.messages import Principal
 from integrations.settings import Settings
 
@@ -50,14 +53,47 @@ def is_own_origin(services: Services, headers: Headers) -> bool:
     return origin is None or origin in origins(services.settings)
 
 
+class Guarded(APIRoute):
+    """A route that reads nothing of a request, its body least of all, before it is known who calls."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's own handler behind the guard."""
+        answer = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await authenticate(request)
+            _check_media_type(request)
+            return await answer(request)
+
+        return guarded
+
+
+async def authenticate(request: Request) -> None:
+    """Raise Unauthorized or Forbidden unless it is the owner who calls; RateLimited where they call too often."""
+    services: Services = request.app.state.services
+    _authenticate(request, services, await _BEARER(request), await _COOKIE(request))
+    request.state.account = OWNER
+
+
+def _check_media_type(request: Request) -> None:
+    headers = request.headers
+    has_body = headers.get("content-length", "").strip("0") != "" or "transfer-encoding" in headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if has_body and media_type != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json.")
+
+
 async def _caller(
     request: Request,
     services: Wired,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    session: Annotated[str | None, Security(_COOKIE)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    _session: Annotated[str | None, Security(_COOKIE)],
 ) -> Caller:
-    _authenticate(request, services, bearer, session)
-    return Caller(await services.owner.get(), "owner")
+    """Return whom the guard let in; a route without `Guarded` lets nobody in."""
+    account: str | None = getattr(request.state, "account", None)
+    if account is None:
+        raise Unauthorized("Nobody is known to call.")
+    return Caller(await services.owner.get(), account)
 
 
 def _authenticate(

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
+from integrations.complaints import in_words, named
 from integrations.errors import InvalidInput, RunbellError, Unauthorized
 from integrations.gateway.callers import Caller, is_own_origin
 from integrations.gateway.frames import Hello, Say, event_id_of, parse
@@ -153,8 +154,8 @@ class _Talk:
                 await self._socket.problem("Invalid frame", "Frames are JSON texts, not bytes.")
             except ValidationError as error:
                 first = error.errors(include_input=False, include_url=False)[0]
-                where = ".".join(map(str, first["loc"][1:])) or "frame"
-                await self._socket.problem("Invalid frame", f"{where}: {first['msg']}", event_id_of(text))
+                where = named(first, inside=1) or "frame"
+                await self._socket.problem("Invalid frame", f"{where}: {in_words(first)}", event_id_of(text))
             else:
                 match frame:
                     case Say():

@@ -55,7 +55,7 @@ class Edge:
             await send(message)
 
         try:
-            if refusal := self._refusal(scope, headers):
+            if refusal := self._refusal(headers):
                 response = problems.problem(Request(scope), *refusal, headers={"Connection": "close"})
                 await response(scope, receive, send_marked)
             else:
@@ -64,16 +64,11 @@ class Edge:
             seconds = time.perf_counter() - started_at
             _count(scope, status, seconds, state["request_id"])
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers) -> tuple[int, str] | None:
         """Return status and reason for a body that need not be read to be refused."""
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body_bytes:
             return 413, _too_large(self._max_body_bytes)
-        has_body = length.strip("0") != "" or "transfer-encoding" in headers
-        if has_body and scope["method"] == "POST" and scope["path"].startswith("/v1/"):
-            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if media_type != "application/json":
-                return 415, "Send the body as application/json."
         return None
 
 

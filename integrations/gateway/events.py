@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from integrations.gateway.callers import Authenticated
+from integrations.gateway.callers import Authenticated, Guarded
 from integrations.gateway.schema import Args, Name, Request
 from integrations.gateway.services import Wired
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=Guarded)
 EventName = Annotated[Name, Path(description="What happened, as the waiting job names it.")]
 
 

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 
 from integrations.errors import NotFound
-from integrations.gateway.callers import Authenticated, Caller
+from integrations.gateway.callers import Authenticated, Caller, Guarded
 from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, Attachment
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=Guarded)
 SHOWN_INLINE = {"image/png", "image/jpeg", "image/gif", "image/webp", "text/plain", "application/pdf"}
 Sha = Annotated[str, Path(description="SHA-256 of the file, in hex.", pattern="^[0-9a-f]{64}$")]
 

@@ -1,4 +1,7 @@
-"""`/healthz`, `/readyz` and `/metrics`: alive, ready (with what is missing), and figures. Open to everyone."""
+"""`/healthz`, `/readyz` and `/metrics`: alive, ready (with what is missing), and figures.
+
+The first two are open to everyone; the figures too while nobody but this machine reaches the gateway.
+"""
 
 import asyncio
 import time
@@ -10,6 +13,7 @@ from prometheus_client.registry import REGISTRY
 from pydantic import BaseModel
 
 from integrations.errors import Unavailable
+from integrations.gateway.callers import authenticate
 from integrations.gateway.links import LinkFigures, LinkView, links
 from integrations.gateway.metrics import DatabaseFigures
 from integrations.gateway.services import Services, Wired
@@ -57,8 +61,10 @@ async def ready(request: Request, response: Response, services: Wired) -> Ready:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(request: Request) -> Response:
-    """Return the figures in the text format of Prometheus."""
+async def metrics(request: Request, services: Wired) -> Response:
+    """Return the figures in the text format of Prometheus; wants the token where other machines reach the gateway."""
+    if not services.settings.gateway.is_local:
+        await authenticate(request)
     own: CollectorRegistry = request.app.state.registry
     async with request.app.state.metrics_lock:
         # The database's families first: asking for them moves this process's counters of model calls.

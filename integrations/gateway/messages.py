@@ -10,12 +10,12 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from integrations.database import MessageView
 from integrations.errors import NotFound
-from integrations.gateway.callers import Authenticated, Caller
+from integrations.gateway.callers import Authenticated, Caller, Guarded
 from integrations.gateway.schema import AcceptedMessage, MessageState, NewMessage, message_state
 from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, InboundMessage
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=Guarded)
 MAX_WAIT_SECONDS = 300.0
 SAFETY_POLL_SECONDS = 5.0
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)

@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from integrations import errors
+from integrations.complaints import in_words, named
+from integrations.security.text import MAX_DEPTH
 
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -131,24 +133,30 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if any(item["type"] == "json_invalid" for item in found):
         return problem(request, 400, "The body is not valid JSON.", title="Malformed request")
     fields = [
-        FieldProblem(field=".".join(map(str, item["loc"][1:])) or str(item["loc"][0]), detail=_readable(item))
-        for item in found[:20]
+        FieldProblem(field=named(item, inside=1) or str(item["loc"][0]), detail=in_words(item)) for item in found[:20]
     ]
     detail = "; ".join(f"{field.field}: {field.detail}" for field in fields[:3])
     return problem(request, 422, detail, title="Invalid input", fields=fields)
 
 
-def _readable(item: Mapping[str, Any]) -> str:
-    if item["type"] == "extra_forbidden":
-        return "There is no such field."
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST and error.__cause__ is not None:
+        return problem(request, 400, _unread(error.__cause__), title="Malformed request")
     phrase = HTTPStatus(error.status_code).phrase
     detail = DETAILS.get(error.status_code) if error.detail == phrase else None
     return problem(request, error.status_code, detail or error.detail, headers=error.headers)
+
+
+def _unread(cause: BaseException) -> str:
+    """Say why a body could not be read; FastAPI keeps that as the cause of its 400."""
+    match cause:
+        case RecursionError():
+            return f"The body is nested too deeply; values may be nested {MAX_DEPTH} deep at most."
+        case UnicodeDecodeError():
+            return "The body is not UTF-8; JSON is."
+        case _:
+            return "The body is JSON with a value that can't be read, such as a number of thousands of digits."
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from integrations.access import Refused, may
 from integrations.database import MessageView, QueuedRun, StoredCommand
 from integrations.errors import Forbidden, InvalidInput, LeaseLost, NotFound, Unavailable
 from integrations.gateway.callbacks import check_address
-from integrations.gateway.callers import Authenticated, Caller
+from integrations.gateway.callers import Authenticated, Caller, Guarded
 from integrations.gateway.messages import Preferred, settled, visible, wait_seconds
 from integrations.gateway.schema import (
     AcceptedRun,
@@ -27,7 +27,7 @@ from integrations.gateway.schema import (
 from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, run_id_for
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=Guarded)
 END_POLL_SECONDS = 0.05
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 RunId = Annotated[str, Path(description="The run's id, the same as in the Dagster UI.", max_length=64)]

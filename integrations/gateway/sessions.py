@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from integrations.errors import Unauthorized
-from integrations.gateway.callers import Authenticated
+from integrations.gateway.callers import Authenticated, Guarded
 from integrations.gateway.schema import SessionLink
 from integrations.gateway.services import Services, Wired
 from integrations.security.tokens import LINK_SECONDS, SESSION_SECONDS
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["page"])
+router = APIRouter(tags=["page"], route_class=Guarded)
 COOKIE = "runbell_session"
 
 

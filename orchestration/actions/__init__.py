@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from integrations.complaints import in_words, named
 from integrations.database import Database
 from integrations.errors import Forbidden, InvalidInput, NotFound, TemporaryError
 from integrations.memory import Memory, Scope
@@ -197,10 +198,10 @@ def _all() -> dict[str, Action]:
 def _plain(error: ValidationError, action: Action) -> InvalidInput:
     """Say the first thing that is wrong in one line, without the value: it may be a secret."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
+    where = named(first)
     takes = ", ".join(action.arguments.model_fields)
     if first["type"] == "extra_forbidden":
         return InvalidInput(f"{action.name} has no argument {where}; it takes {takes}.", field=where)
     if first["type"] == "missing":
         return InvalidInput(f"{action.name} needs {where}; it takes {takes}.", field=where)
-    return InvalidInput(f"{where or action.name}: {first['msg']}.", field=where or None)
+    return InvalidInput(f"{where or action.name}: {in_words(first).rstrip('.')}.", field=where or None)

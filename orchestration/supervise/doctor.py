@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from integrations.errors import Misconfigured, RunbellError
-from integrations.settings import Settings
+from integrations.settings import LOOPBACK, Settings
 from orchestration.supervise.home import Home
-from orchestration.supervise.ports import LOOPBACK, PortSetting, require_free
+from orchestration.supervise.ports import PortSetting, require_free
 from orchestration.supervise.status import is_supervised
 
 Verdict = Literal["ok", "warn", "fail"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import cast
 
 from integrations.security.secrets import resolve
-from integrations.settings import Settings
+from integrations.settings import LOOPBACK, Settings
 from orchestration.supervise import dagster_home, postgres, probes, ray_head
 from orchestration.supervise.home import Home, read_json, write_private
 from orchestration.supervise.locations import Location, read_locations
 from orchestration.supervise.models import pull_wanted
-from orchestration.supervise.ports import LOOPBACK, PortSetting, free_port
+from orchestration.supervise.ports import PortSetting, free_port
 from orchestration.supervise.spec import Report, Spec, Step, python
 
 HUNG_S = 60.0

@@ -10,8 +10,6 @@ import psutil
 
 from integrations.errors import Misconfigured
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
 
 @dataclass(frozen=True)
 class PortSetting:

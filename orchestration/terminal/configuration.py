@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
+from integrations.complaints import in_words
 from integrations.errors import InvalidInput
 from integrations.settings import SETTINGS_FILE, Settings
 from orchestration.supervise.home import Home
@@ -89,7 +90,7 @@ def _explained(wrong: ErrorDetails, found: Mapping[str, object]) -> str:
         case "model_type":
             text = f"{name!r} is a section: its settings stand below [{name}]."
         case _:
-            text = f"{name}: {wrong['msg']}."
+            text = f"{name}: {in_words(wrong).rstrip('.')}."
     return f"{_source(where, found)}: {text}"
 
 

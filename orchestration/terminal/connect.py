@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from integrations.channels import Hooked, discover
 from integrations.channels.setup import Ask, Network, networks
+from integrations.complaints import in_words, named
 from integrations.errors import InvalidInput, RunbellError
 from integrations.gateway.client import Json
 from integrations.gateway.installation import program
@@ -190,8 +191,8 @@ def _validated(network: Network, values: Mapping[str, object]) -> Section:
         return network.section.model_validate(dict(values))
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(map(str, wrong["loc"]))
-        raise InvalidInput(f"channels.{network.name}.{name}: {wrong['msg']}. Nothing was changed.") from error
+        told = in_words(wrong).rstrip(".")
+        raise InvalidInput(f"channels.{network.name}.{named(wrong)}: {told}. Nothing was changed.") from error
 
 
 def _stored(network: Network, name: str, value: str, home: Path) -> str:

@@ -98,6 +98,28 @@ def test_bad_arguments_are_a_problem(gateway: Gateway, args: str) -> None:
     is_problem(gateway.client.post("/v1/runs", content=content, headers=JSON), 422)
 
 
+def test_a_value_that_is_none_of_the_allowed_ones_is_told_them_in_plain_words(gateway: Gateway) -> None:
+    answer = gateway.client.get("/v1/approvals", params={"state": "bogus"})
+
+    told = "it must be pending, approved, denied, expired, voided or all"
+    assert is_problem(answer, 422)["errors"] == [{"field": "state", "detail": told}]
+
+
+def test_a_body_that_is_nested_too_deeply_is_told_so(gateway: Gateway) -> None:
+    answer = gateway.client.post("/v1/messages", content=b"[" * 100_000, headers=JSON)
+
+    assert "nested too deeply" in str(is_problem(answer, 400)["detail"])
+
+
+@pytest.mark.parametrize(("content", "media_type"), [(b"{", "application/json"), (b"x", "text/plain")])
+def test_a_stranger_is_told_nothing_of_what_is_wrong_with_the_body(
+    gateway: Gateway, content: bytes, media_type: str
+) -> None:
+    answer = httpx.post(f"{gateway.url}/v1/messages", content=content, headers={"Content-Type": media_type})
+
+    is_problem(answer, 401)
+
+
 def test_a_body_of_unknown_length_is_cut_off(gateway: Gateway) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     headers = {**JSON, "Authorization": f"Bearer {gateway.token}"}

@@ -290,7 +290,7 @@ def test_a_wrong_setting_of_the_environment_is_named(tmp_path: Path) -> None:
     ended = runbell("status", cwd=tmp_path, RUNBELL_GATEWAY__PORT="eighty")
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith("RUNBELL_GATEWAY__PORT in the environment: gateway.port: Input should be")
+    assert ended.stderr.startswith("RUNBELL_GATEWAY__PORT in the environment: gateway.port: a whole number is")
 
 
 @pytest.mark.parametrize(

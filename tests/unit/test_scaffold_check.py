@@ -104,7 +104,7 @@ def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name
         (
             "    examples=",
             '    effect="writes",\n    examples=',
-            "ValueError: @command: effect: Input should be 'read'",
+            "ValueError: @command: effect: it must be read, write",
         ),
         ("    examples=", '    aliases="a b",\n    examples=', "ValueError: @command: the alias 'a b' can't be typed"),
         (

@@ -13,6 +13,7 @@ from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from integrations.complaints import in_words, named
 from integrations.errors import InvalidInput
 from integrations.messages import MAX_TEXT
 from integrations.security import text
@@ -114,8 +115,8 @@ def _checked(event: Event) -> Event:
 
 def _invalid(error: ValidationError) -> InvalidInput:
     first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or "body"
-    return InvalidInput(f"{where}: {first['msg']}", field=where)
+    where = named(first) or "body"
+    return InvalidInput(f"{where}: {in_words(first)}", field=where)
 
 
 def _word(template: str, document: Mapping[str, object]) -> str | None:
