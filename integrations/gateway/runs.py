@@ -1,7 +1,6 @@
 """`/v1/runs` and `/v1/commands`: start a command, follow and cancel its run."""
 
 import asyncio
-import difflib
 import re
 import time
 import uuid
@@ -26,6 +25,7 @@ from integrations.gateway.schema import (
 )
 from integrations.gateway.services import Services, Wired
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, run_id_for
+from integrations.near import near
 
 router = APIRouter(tags=["runs"], route_class=Guarded)
 END_POLL_SECONDS = 0.05
@@ -210,8 +210,8 @@ async def _check(services: Services, caller: Caller, body: NewRun) -> str:
     names = {alias: command for command in known for alias in (command.name, *_texts(command.spec, "aliases"))}
     command = names.get(body.command)
     if command is None:
-        near = difflib.get_close_matches(body.command, names, 3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else " GET /v1/commands lists them."
+        meant = near(body.command, names, most=3)
+        hint = f" Did you mean {' or '.join(meant)}?" if meant else " GET /v1/commands lists them."
         raise InvalidInput(f"There is no command {body.command!r}.{hint}", field="command")
     decision = may(caller.principal, command, services.settings.access)
     if isinstance(decision, Refused):

@@ -5,7 +5,6 @@ are a pydantic model, and `prepare` refuses what does not fit, what the policy f
 anything happens. Actions never import each other; what several need lies in `integrations`.
 """
 
-import difflib
 import importlib
 import pkgutil
 import time
@@ -23,6 +22,7 @@ from integrations.database import Database
 from integrations.errors import Forbidden, InvalidInput, NotFound, TemporaryError
 from integrations.memory import Memory, Scope
 from integrations.messages import Address, Principal
+from integrations.near import near
 from integrations.settings import Settings
 from serving.client import Models
 
@@ -178,8 +178,8 @@ def find(name: str) -> Action:
     try:
         return _all()[name]
     except KeyError:
-        near = difflib.get_close_matches(name, names(), 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(names())}."
+        meant = near(name, names(), most=3)
+        hint = f"Did you mean {' or '.join(meant)}?" if meant else f"There are {', '.join(names())}."
         raise NotFound(f"There is no action {name!r}. {hint}") from None
 
 

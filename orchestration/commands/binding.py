@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from integrations.database.sealed import REFERENCE
-from orchestration.commands.catalogue import nearest
+from integrations.near import near
 from orchestration.commands.formats import SPACED
 from orchestration.commands.language import Language, pick
 from orchestration.commands.moments import Moment
@@ -101,12 +101,12 @@ class _Binder:
         """Report a key that is no argument."""
         if self._enough:
             return
-        near = nearest(same_name(key), list(self._keys))
+        meant = next(iter(near(same_name(key), self._keys)), None)
         names = ", ".join(self._spec.by_name) or pick(self._language, "none", "无")
-        hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
+        hint = pick(self._language, f" Did you mean {meant}?", f"你是想输入 {meant} 吗？") if meant else ""
         english = f"{self._shown} has no argument {key[:64]!r}.{hint} Its arguments: {names}."
         chinese = f"{self._shown} 没有参数“{key[:64]}”。{hint}可用参数：{names}。"
-        self._report(english, chinese, word=key[:64], start=start, end=end, suggestion=near)
+        self._report(english, chinese, word=key[:64], start=start, end=end, suggestion=meant)
 
     def unfit(self, argument: Argument, value: str, start: int, end: int) -> None:
         """Report a value that is not what the argument wants."""
@@ -114,12 +114,12 @@ class _Binder:
             return
         form = expected(argument.json_schema, self._language)
         shown = "•••" if argument.secret else value[:64]
-        near = None if argument.secret else nearest_option(argument, value)
-        hint = pick(self._language, f" Did you mean {near}?", f"你是想输入 {near} 吗？") if near else ""
+        meant = None if argument.secret else nearest_option(argument, value)
+        hint = pick(self._language, f" Did you mean {meant}?", f"你是想输入 {meant} 吗？") if meant else ""
         english = f"{argument.name}: expected {form}, not {shown!r}.{hint}"
         chinese = f"{argument.name}：应为{form}，而不是“{shown}”。{hint}"
         self._report(
-            english, chinese, word=shown, start=start, end=end, argument=argument.name, expected=form, suggestion=near
+            english, chinese, word=shown, start=start, end=end, argument=argument.name, expected=form, suggestion=meant
         )
 
     def report_missing(self) -> None:

@@ -17,10 +17,10 @@ from dagster._config import Field, Shape
 from dagster._core.definitions.repository_definition import RepositoryDefinition
 from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
-from rapidfuzz import fuzz, process
 
 from integrations.access import Guard, may
 from integrations.messages import Principal
+from integrations.near import near
 from integrations.settings_access import Access
 from orchestration.authoring import KEY
 from orchestration.commands.policy import Declared, places_of
@@ -32,9 +32,6 @@ from orchestration.commands.vocabulary import CONTROLS, same_name
 
 log = logging.getLogger(__name__)
 
-NEAR_ENOUGH = 60
-NEAR_ENOUGH_IF_SHORT = 50
-"""Of a Chinese word, one of two characters is half."""
 _SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret"})
 PLATFORM_JOBS = frozenset({("core", "assistant")})
 """Jobs that take a message id and must never be started with somebody else's."""
@@ -150,19 +147,13 @@ class Catalogue:
 
     def nearest(self, word: str) -> str | None:
         """Return the known name or alias that looks most like this one, if any does."""
-        return nearest(same_name(word), [key for key, spec in self._by_word.items() if not spec.hidden])
+        names = [name for name, spec in self._by_word.items() if not spec.hidden]
+        return next(iter(near(same_name(word), names)), None)
 
     @property
     def visible(self) -> tuple[CommandSpec, ...]:
         """Commands that are listed and may be proposed."""
         return tuple(spec for spec in self.specs if not spec.hidden)
-
-
-def nearest(word: str, words: Sequence[str]) -> str | None:
-    """Return the word that looks most like this one, or None where none comes near."""
-    enough = NEAR_ENOUGH if len(word) > 3 else NEAR_ENOUGH_IF_SHORT
-    found = process.extractOne(word[:64], words, scorer=fuzz.WRatio, score_cutoff=enough)
-    return found[0] if found else None
 
 
 def _arguments(slots: Sequence[Slot]) -> Iterable[Argument]:

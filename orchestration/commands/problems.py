@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from orchestration.commands.catalogue import nearest
+from integrations.near import near
 from orchestration.commands.spec import Argument, Frozen
 
 
@@ -25,5 +25,4 @@ GONE = Problem(message="⚠️ This command no longer exists. / 该命令已不�
 
 def nearest_option(argument: Argument, value: str) -> str | None:
     """Return the choice that looks most like the value, if the argument has choices and one does."""
-    options = argument.options
-    return nearest(value.casefold(), options) if options else None
+    return next(iter(near(value.casefold(), argument.options or ())), None)

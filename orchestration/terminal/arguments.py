@@ -1,12 +1,12 @@
 """`key=value` words of `runbell run`: typed as the command's JSON Schema wants them; the gateway checks them."""
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from integrations.errors import InvalidInput
 from integrations.gateway.installation import program
+from integrations.near import near
 
 Json = Mapping[str, object]
 
@@ -31,8 +31,8 @@ def refused(command: str, commands: Sequence[Json], error: InvalidInput) -> Inva
     if error.field != "command":
         key = (error.field or "").removeprefix("args.")
         return InvalidInput(str(error) if key in str(error) else f"{key}: {error}", field=error.field)
-    near = difflib.get_close_matches(command, [name for known in commands for name in _names(known)], 3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"`{program()} commands` lists them."
+    meant = near(command, [name for known in commands for name in _names(known)], most=3)
+    hint = f"Did you mean {' or '.join(meant)}?" if meant else f"`{program()} commands` lists them."
     return InvalidInput(f"There is no command {command!r}. {hint}", field="command")
 
 

@@ -1,6 +1,5 @@
 """The settings as the terminal reads them: what is wrong with them is said in plain words, with its place."""
 
-import difflib
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from pydantic_settings import SettingsError
 
 from integrations.complaints import in_words
 from integrations.errors import InvalidInput
+from integrations.near import near
 from integrations.settings import SETTINGS_FILE, Settings
 from orchestration.supervise.home import Home
 
@@ -109,9 +109,8 @@ def _source(where: Where, found: Mapping[str, object]) -> str:
 def _hint(where: Where) -> str:
     *outer, last = map(str, where)
     known = list(_section(outer).model_fields)
-    near = difflib.get_close_matches(last, known, 1)
-    if near:
-        return f"Did you mean {'.'.join([*outer, *near])!r}?"
+    if meant := near(last, known):
+        return f"Did you mean {'.'.join([*outer, *meant])!r}?"
     return f"There are: {', '.join(known)}."
 
 

@@ -5,7 +5,6 @@ it; `env:NAME` and `file:PATH` are kept as they are.
 """
 
 import asyncio
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from integrations.complaints import in_words, named
 from integrations.errors import InvalidInput, RunbellError
 from integrations.gateway.client import Json
 from integrations.gateway.installation import program
+from integrations.near import near
 from integrations.settings import SETTINGS_FILE, Settings
 from integrations.settings_section import Section
 from orchestration.supervise.home import private_folder, write_private
@@ -47,8 +47,8 @@ def find(name: str) -> Network:
         return known[name]
     if name == "webhook":
         raise InvalidInput("A signed webhook is a table of runbell.toml: see docs/channels.md.")
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    meant = near(name, known)
+    hint = f" Did you mean {meant[0]}?" if meant else ""
     raise InvalidInput(f"There is no network {name!r}.{hint} There are: {', '.join(known)}.")
 
 
