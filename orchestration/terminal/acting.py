@@ -17,8 +17,8 @@ from orchestration import resources
 from orchestration.actions import Occasion, Outcome, Prepared, find, prepare
 from orchestration.supervise import ray_head
 from orchestration.supervise.home import Home, read_json
-from orchestration.terminal.answers import print_json
 from orchestration.terminal.arguments import typed
+from orchestration.terminal.shared import print_json
 from serving.client import Models, connect
 
 _ROLES = ("admin", "user")

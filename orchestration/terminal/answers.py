@@ -1,6 +1,5 @@
 """Answers, runs and commands on the terminal."""
 
-import json
 import re
 import shlex
 import sys
@@ -9,6 +8,8 @@ from typing import cast
 
 from integrations.gateway.client import SETTLED, Json
 from integrations.gateway.installation import program
+from orchestration.terminal.shared import print_json
+from orchestration.terminal.usage import form
 
 ANSWERED, FAILED = 0, 1
 _TAG = re.compile(r"\s+#[0-9a-f]{8}$")
@@ -53,7 +54,7 @@ def show_commands(commands: Sequence[Json], *, as_json: bool) -> None:
     if not commands:
         print("There are no commands yet: workers publish them when they start.")
     for command in commands:
-        print(f"/{command['name']} {_form(command)}".rstrip())
+        print(f"/{command['name']} {form(command)}".rstrip())
         if description := str(command.get("description") or ""):
             print(f"    {description.splitlines()[0]}")
 
@@ -72,11 +73,6 @@ def spoken(reply: Json) -> list[str]:
     ]
 
 
-def print_json(value: object) -> None:
-    """Print one JSON object."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
-
-
 def _show_replies(replies: Sequence[Json], conversation: str, url: str) -> None:
     for reply in replies:
         print(reply.get("text", ""))
@@ -86,10 +82,3 @@ def _show_replies(replies: Sequence[Json], conversation: str, url: str) -> None:
         again = f"{program()} send --conversation {shlex.quote(conversation)}"
         others = "".join(f" (or: {shlex.quote(text)})" for text in said[1:])
         print(f"Answer with: {again} {shlex.quote(said[0])}{others}")
-
-
-def _form(command: Json) -> str:
-    schema = cast("Json", command.get("schema") or {})
-    required = cast("Sequence[str]", schema.get("required") or ())
-    names = list(cast("Json", schema.get("properties") or {}))
-    return " ".join(f"{name}=…" if name in required else f"[{name}=…]" for name in names)

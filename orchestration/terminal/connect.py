@@ -24,9 +24,9 @@ from integrations.near import near
 from integrations.settings import SETTINGS_FILE, Settings
 from integrations.settings_section import Section
 from orchestration.supervise.home import private_folder, write_private
-from orchestration.terminal.answers import print_json
 from orchestration.terminal.configuration import read_settings
 from orchestration.terminal.reports import link_text
+from orchestration.terminal.shared import print_json
 from orchestration.terminal.tomlfile import change_section
 
 WELL, WRONG = 0, 1

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from integrations.errors import InvalidInput
 from integrations.settings import Settings
-from orchestration.terminal.answers import print_json
+from orchestration.terminal.shared import print_json
 from serving import catalogue
 from serving.models_edit import switch, switch_back
 from serving.models_file import EXAMPLE, MODELS_FILE, SHORT_FORM, read_fleet

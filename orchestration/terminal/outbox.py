@@ -6,7 +6,7 @@ from pathlib import Path
 from integrations.database import OutboxItem
 from integrations.gateway.installation import program
 from integrations.settings import Settings
-from orchestration.terminal.answers import print_json
+from orchestration.terminal.shared import print_json
 from orchestration.terminal.store import opened
 
 _MEANING = {

@@ -8,7 +8,7 @@ from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import DOTS
-from orchestration.terminal.answers import print_json
+from orchestration.terminal.shared import print_json
 from orchestration.terminal.store import opened
 
 

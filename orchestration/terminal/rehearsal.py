@@ -12,7 +12,7 @@ import dagster as dg
 from integrations.errors import InvalidInput, Misconfigured
 from integrations.settings import Settings
 from orchestration.supervise.locations import Location, read_locations
-from orchestration.terminal.answers import print_json
+from orchestration.terminal.shared import print_json
 from orchestration.terminal.store import opened
 from orchestration.testing import Server
 from orchestration.testing.recording import read, record

@@ -121,7 +121,9 @@ def test_run_of_an_unknown_command_is_wrong_usage_with_a_hint(gateway: Gateway) 
 def test_a_wrong_argument_is_told_once(gateway: Gateway) -> None:
     ended = runbell(gateway, "run", "digest", "lmit=3")
 
-    assert (ended.returncode, ended.stderr) == (2, "lmit: digest takes limit, title.\n")
+    told, usage = ended.stderr.splitlines()
+    assert (ended.returncode, told) == (2, "lmit: digest takes limit, title.")
+    assert usage.endswith("runbell run digest [limit=…] [title=…]")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from integrations.settings import Gateway, Settings
 from orchestration.terminal.answers import show_message
 from orchestration.terminal.arguments import refused, typed
 from orchestration.terminal.transcript import Transcript
+from orchestration.terminal.usage import usage
 
 RUNBELL = Path(sys.executable).with_name("runbell")
 YES_OR_NO = [
@@ -183,6 +184,47 @@ def test_an_unknown_command_is_told_once_in_the_words_of_the_terminal() -> None:
 
     assert str(refused("healht", COMMANDS, error)) == "There is no command 'healht'. Did you mean health?"
     assert str(refused("nope", COMMANDS, error)) == f"There is no command 'nope'. `{program()} commands` lists them."
+
+
+NEEDY = {
+    "name": "probe",
+    "schema": {
+        "properties": {
+            "urls": {"type": "array", "items": {"type": "string"}},
+            "region": {"enum": ["eu", "us"]},
+            "day": {"type": "string", "format": "date"},
+            "times": {"anyOf": [{"type": "integer", "minimum": 2}, {"type": "null"}]},
+            "note": {"type": "string"},
+        },
+        "required": ["urls", "region", "day", "times"],
+    },
+}
+
+
+def test_who_leaves_out_an_argument_is_told_how_the_command_is_typed() -> None:
+    error = InvalidInput("probe needs urls.", field="args.urls")
+
+    assert str(refused("probe", [NEEDY], error)).splitlines() == [
+        "probe needs urls.",
+        f"Usage: {program()} run probe urls=… region=… day=… times=… [note=…]",
+        f"Example: {program()} run probe urls=https://example.com region=eu day=2026-12-01 times=2",
+    ]
+
+
+def test_the_example_of_a_usage_is_what_the_command_takes() -> None:
+    example = usage(NEEDY).split(" run probe ")[-1]
+
+    assert typed("probe", example.split(), [NEEDY])["urls"] == ["https://example.com"]
+
+
+@pytest.mark.parametrize("word", ["urls=", "timeout_s=", "deep="])
+def test_an_argument_with_nothing_behind_it_is_refused(word: str) -> None:
+    with pytest.raises(InvalidInput, match="nothing stands behind the ="):
+        typed("health", [word], COMMANDS)
+
+
+def test_an_empty_text_is_a_text() -> None:
+    assert typed("health", ["title="], COMMANDS) == {"title": ""}
 
 
 def test_a_supervisor_counts_only_while_it_lives(tmp_path: Path) -> None:
