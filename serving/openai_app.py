@@ -26,6 +26,7 @@ from serving import openai_api
 from serving.asking import ask
 from serving.config import SERVE_LOGS, Config
 from serving.fleet import DEFAULT, EMBED, Fleet, ModelSpec, Table
+from serving.openai_requests import Completion, Embeddings
 from serving.ray_door import RayDoor
 from serving.router import Router
 from serving.schema import ChatChunk, ChatRequest, Embedding, Origin
@@ -140,6 +141,12 @@ class Models:
         _, route = self._router.route_of(None)
         await self._door.call(self._door.app(route.candidates[0]), "describe")
 
+    def names(self) -> list[str]:
+        """Return what may be asked for: chat models, routes, the embedder."""
+        chat = [name for name, spec in self.fleet.models.items() if not spec.embeds]
+        routes = [name for name in self.fleet.routes if name not in {*chat, EMBED}]
+        return [*chat, *routes, self.fleet.embedder]
+
     def check(self, asked: str, *, embeds: bool) -> None:
         """Raise `NotFound` where there is no such model or route."""
         if not embeds:
@@ -156,7 +163,7 @@ def build(config: Config, models: Models) -> ASGIApp:
     app.add_exception_handler(HTTPException, _on_http)
 
     @app.post("/v1/chat/completions")
-    async def complete(body: openai_api.Completion, request: Request) -> Response:
+    async def complete(body: Completion, request: Request) -> Response:
         models.check(body.model, embeds=False)
         # Who asks is who has the installation's token: nobody chooses a tenant here.
         origin = Origin(tenant=config.tenant, principal_id=body.user)
@@ -170,7 +177,7 @@ def build(config: Config, models: Models) -> ASGIApp:
         return StreamingResponse(_events(head, first, chunks, usage=usage), media_type="text/event-stream")
 
     @app.post("/v1/embeddings")
-    async def embed(body: openai_api.Embeddings, request: Request) -> Response:
+    async def embed(body: Embeddings, request: Request) -> Response:
         models.check(body.model, embeds=True)
         embeddings = await models.embed(body.texts(), request.headers.get("traceparent"))
         return JSONResponse(openai_api.embeddings_json(body.model, embeddings, body.encoding_format))
@@ -178,11 +185,13 @@ def build(config: Config, models: Models) -> ASGIApp:
     @app.get("/v1/models")
     async def list_models() -> Response:
         await models.describe()
-        chat = [name for name, spec in models.fleet.models.items() if not spec.embeds]
-        routes = [name for name in models.fleet.routes if name not in {*chat, EMBED}]
-        names = [*chat, *routes, models.fleet.embedder]
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "runbell"} for name in names]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": [openai_api.model_json(name) for name in models.names()]})
+
+    @app.get("/v1/models/{name:path}")
+    async def show_model(name: str) -> Response:
+        if name not in models.names():
+            raise NotFound(f"There is no model or route {name!r}; there is: {', '.join(models.names())}.")
+        return JSONResponse(openai_api.model_json(name))
 
     @app.get("/v1/status")
     async def status() -> Response:
@@ -232,7 +241,7 @@ async def _events(
 ) -> AsyncGenerator[str]:
     async with aclosing(chunks):
         try:
-            yield _event(openai_api.chunk_json(head, first))
+            yield _event(openai_api.chunk_json(head, first, first=True))
             last = first
             async for last in chunks:
                 yield _event(openai_api.chunk_json(head, last))

@@ -116,7 +116,7 @@ class Router:
         policy, tenant = self.fleet.policy, request.origin.tenant
         if refusal := policy.refusal(spec, tenant):
             return Forbidden(refusal)
-        if request.tools and not spec.calls_tools:
+        if request.tools and request.tool_choice != "none" and not spec.calls_tools:
             return InvalidInput(f"{spec.name} calls no tools.", field="tools")
         ceilings = [rule.max_price for rule in policy.of(tenant)] + [route.max_price, request.max_price]
         ceiling = min((limit for limit in ceilings if limit is not None), default=None)

@@ -40,6 +40,12 @@ class Tool(Frozen):
     parameters: dict[str, object] = Field(default_factory=dict[str, object])
 
 
+class OneTool(Frozen):
+    """The tool that the model has to call."""
+
+    name: str
+
+
 class Origin(Frozen):
     """For whom a request is: decides what it may do, how soon it is served, and who pays."""
 
@@ -66,6 +72,8 @@ class ChatRequest(Frozen):
     json_schema: dict[str, object] | None = None
     model: str | None = None
     tools: tuple[Tool, ...] = ()
+    tool_choice: Literal["auto", "none", "required"] | OneTool = "auto"
+    parallel_tool_calls: bool = True
     language: str | None = None
     max_price: float | None = Field(default=None, ge=0)
     origin: Origin = Origin()

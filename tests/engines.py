@@ -86,13 +86,19 @@ class LocalDoor:
         finally:
             await chunks.aclose()
 
+    def app(self, model: str) -> str:
+        return model
+
+    async def call(self, app: str, method: str, *_: object) -> object:
+        return getattr(self._engine, method)()
+
 
 @asynccontextmanager
-async def served(engine: Engine, folder: Path) -> AsyncGenerator[str]:
+async def served(engine: Engine, folder: Path, **settings: object) -> AsyncGenerator[str]:
     """Serve an engine over our HTTP interface, without Ray; gives the address."""
     (folder / "token").write_text(TOKEN)
     fleet = Fleet.model_validate(
-        {"models": {"smollm2-135m": {"engine": "x"}, "e": {"engine": "y", "capabilities": ["embed"]}}}
+        {"models": {"smollm2-135m": {"engine": "x", **settings}, "e": {"engine": "y", "capabilities": ["embed"]}}}
     )
     models = Models(fleet.table(), 60)
     models._door = LocalDoor(engine)

@@ -26,7 +26,7 @@ from serving.engines.endpoint_access import Access, Key
 from serving.engines.endpoint_events import Event, UsageTold
 from serving.fleet import ModelSpec
 from serving.prompt_size import estimate
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, OneTool, Usage
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEM_BYTES = 65_536
@@ -191,7 +191,7 @@ def _body(request: ChatRequest, model: str) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
     }
     if request.tools:
-        body["tools"] = [{"type": "function", "function": tool.model_dump()} for tool in request.tools]
+        body |= _tools(request)
     if request.stop:
         body["stop"] = list(request.stop)
     if request.json_schema is not None:
@@ -199,6 +199,16 @@ def _body(request: ChatRequest, model: str) -> dict[str, Any]:
         schema = {"name": "answer", "strict": True, "schema": request.json_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def _tools(request: ChatRequest) -> dict[str, Any]:
+    """Return tools, and whether they must be called; what is the default is left out, since not all know it."""
+    told: dict[str, Any] = {"tools": [{"type": "function", "function": tool.model_dump()} for tool in request.tools]}
+    if isinstance(request.tool_choice, OneTool):
+        told["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
+    elif request.tool_choice != "auto":
+        told["tool_choice"] = request.tool_choice
+    return told if request.parallel_tool_calls else told | {"parallel_tool_calls": False}
 
 
 async def _lines(response: httpx.Response) -> AsyncGenerator[bytes]:

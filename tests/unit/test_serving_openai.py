@@ -13,7 +13,7 @@ from serving.engines import load_engine
 from serving.engines.endpoint_access import Access
 from serving.fleet import ModelSpec
 from serving.openai_api import whole_calls
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, Tool, ToolCall
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, OneTool, Tool, ToolCall
 
 Behave = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -341,5 +341,17 @@ async def test_tools_go_along_and_their_calls_come_back_in_pieces():
     assert chunks[-1].finish_reason == "tool_calls"
     assert whole_calls(chunks) == (ToolCall(index=0, id="c1", name="look", arguments='{"a": 1}'),)
     assert fake.bodies[0]["tools"][0]["function"]["name"] == "look"
+    assert "tool_choice" not in fake.bodies[0]
     assert fake.bodies[0]["messages"][1]["tool_calls"][0]["id"] == "c0"
     assert fake.bodies[0]["messages"][2] == {"role": "tool", "content": "nothing", "tool_call_id": "c0"}
+
+
+async def test_the_choice_of_tools_goes_along():
+    tools = (Tool(name="look"),)
+    async with endpoint(says(STREAM, event("x", "stop"))) as (engine, fake):
+        for choice in (OneTool(name="look"), "required"):
+            await answer(engine, ask(tools=tools, tool_choice=choice, parallel_tool_calls=False))
+
+    assert fake.bodies[0]["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    assert [body["parallel_tool_calls"] for body in fake.bodies] == [False, False]
+    assert fake.bodies[1]["tool_choice"] == "required"

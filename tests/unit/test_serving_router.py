@@ -163,6 +163,10 @@ def test_what_is_no_chat_model_or_route_is_answered_with_those_there_are(name: s
         router().choose(said(model=name))
 
 
+def test_tools_that_must_not_be_called_exclude_no_model():
+    assert order(router(), said(tools=(Tool(name="look"),), tool_choice="none")) == ["small", "big", "api"]
+
+
 def test_a_model_without_tools_is_not_given_any():
     with pytest.raises(InvalidInput, match="no tools"):
         router().choose(said(model="small", tools=(Tool(name="look"),)))
