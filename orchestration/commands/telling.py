@@ -17,6 +17,7 @@ _STAGES = (
     ("replied_at", "worked until the answer", "产生答案"),
     ("delivered_at", "delivered it", "送达"),
 )
+_OF_THAT = ("of that the model", "其中模型")
 
 
 def show(database: Database, settings: Settings, run: QueuedRun, asker: Asker) -> str:
@@ -48,11 +49,17 @@ def why(database: Database, settings: Settings, run: QueuedRun, asker: Asker) ->
     for model, tokens_in, tokens_out, total_ms in database.usage.of_run(run.run_id):
         lines.append(
             asker.say(
-                f"- of that the model {model}: {_ms(total_ms)}, {tokens_in} tokens read, {tokens_out} written",
-                f"- 其中模型 {model}：{_ms(total_ms)}，读入 {tokens_in}，生成 {tokens_out} 个词元",
+                f"- {_OF_THAT[0]} {model}: {_ms(total_ms)}, {tokens_in} tokens read, {tokens_out} written",
+                f"- {_OF_THAT[1]} {model}：{_ms(total_ms)}，读入 {tokens_in}，生成 {tokens_out} 个词元",
             )
         )
     return "\n".join(lines)
+
+
+def is_stage(line: str) -> bool:
+    """Whether a line of `why` tells of a stage or of the model: which of them there are depends on when one asks."""
+    stages = [f"- {words}: " for _, *both in _STAGES for words in both]
+    return line.startswith((*stages, *(f"- {words} " for words in _OF_THAT)))
 
 
 def stages(receipt: Receipt) -> Iterator[tuple[str, str, float]]:

@@ -15,7 +15,7 @@ from orchestration.supervise.locations import Location, read_locations
 from orchestration.terminal.shared import print_json
 from orchestration.terminal.store import opened
 from orchestration.testing import Server
-from orchestration.testing.recording import read, record
+from orchestration.testing.recording import HOW, read, record
 from orchestration.testing.replaying import differences, replay
 from orchestration.testing.walls import walls
 from orchestration.warm.routing import CORE
@@ -31,8 +31,12 @@ def replay_here(file: Path, settings: Settings, *, accept: bool, online: bool, a
     """Replay a file, print what is different, and tell whether all is as it was; accepted, the file says it then."""
     try:
         recording = read(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} can't be read: {error}") from error
+    except OSError as error:
+        raise InvalidInput(f"{file} can't be read: {error.strerror}. {HOW}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file}: this is no recorded conversation, it is no text. {HOW}") from error
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error}", field=error.field) from error
     logging.getLogger().setLevel(logging.ERROR)
     server = Server()
     try:

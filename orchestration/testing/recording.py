@@ -10,6 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from integrations.complaints import in_words, named
 from integrations.database import AskedCommand, Database, Entry
 from integrations.errors import InvalidInput, NotFound
 from integrations.messages import Address
@@ -17,6 +18,7 @@ from integrations.telemetry.redaction import redact
 from orchestration.commands.publishing import load
 
 MOST_ENTRIES = 400
+HOW = "`runbell record CONVERSATION > FILE` writes one (docs/authoring.md)."
 HIDDEN = "•••"
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PHONE = re.compile(r"(?<![\w-])\+?\d(?:[ -]?\d){9,14}(?![\w-])")
@@ -57,12 +59,16 @@ class Recording(Frozen):
 def read(text: str) -> Recording:
     """Read a file. Raises `InvalidInput` saying what is wrong in it, and where."""
     try:
-        return Recording.model_validate(yaml.safe_load(text))
+        data: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InvalidInput(f"The recording is no valid YAML: {error}") from error
+        raise InvalidInput(f"this is no recording that can be read: no valid YAML. {HOW}\n{error}") from error
+    if not isinstance(data, dict) or "turns" not in data:
+        raise InvalidInput(f"this is no recorded conversation. {HOW}")
+    try:
+        return Recording.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidInput(f"The recording: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidInput(f"{named(first)}: {in_words(first)}. Correct it there. {HOW}") from error
 
 
 def record(database: Database, tenant: str, conversation: str, channel: str | None = None) -> Recording:

@@ -1,7 +1,8 @@
 """Say a recorded conversation again to the code as it is now, and tell what comes out otherwise.
 
 Nothing is carried out: actions are recorded, and what ops try to reach on the network is refused (`walls.py`). The
-model answers what it answered then. Ids, addresses, times and durations count as equal.
+model answers what it answered then. Ids, addresses, times and durations count as equal, and the stages of `/why` too:
+one that it could not tell yet, since the answer was not delivered when it was asked, is no difference.
 """
 
 import difflib
@@ -13,6 +14,7 @@ import yaml
 
 from integrations.errors import RunbellError
 from integrations.telemetry.redaction import redact
+from orchestration.commands.telling import is_stage
 from orchestration.testing.conversation import Conversation, Said
 from orchestration.testing.house import House
 from orchestration.testing.recording import HIDDEN, Recording, Turn, with_runs
@@ -110,7 +112,7 @@ def _compared(turn: Turn) -> list[str]:
     data = turn.model_dump(mode="json", include={"status", "command", "args", "answer", "effects"}, exclude_none=True)
     answer = str(data.pop("answer", ""))
     facts = yaml.safe_dump(data, allow_unicode=True, sort_keys=True, width=200)
-    return [_settled(line) for line in (*facts.splitlines(), *answer.splitlines())]
+    return [_settled(line) for line in (*facts.splitlines(), *answer.splitlines()) if not is_stage(line)]
 
 
 def _settled(line: str) -> str:

@@ -271,11 +271,6 @@ def test_a_replay_reaches_no_other_machine() -> None:
         here.connect(("192.0.2.1", 9))
 
 
-def test_a_recording_that_can_t_be_read_says_where() -> None:
-    with pytest.raises(InvalidInput, match=r"turns.0.stats"):
-        read("runbell: 1\nturns:\n- {say: hello, stats: answered}\n")
-
-
 def test_who_may_chooses_the_model_of_a_conversation(conversation: Open) -> None:
     ada = conversation(
         defs, settings={"serving": {"model": "house", "engine": "openai", "base_url": "http://127.0.0.1:9"}}
