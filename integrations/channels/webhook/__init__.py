@@ -140,19 +140,24 @@ def connect(settings: Settings) -> Iterable[Channel]:
 
 def open_source(name: str, source: Webhook) -> Source:
     """Return a source ready to check what comes."""
-    references = {"secret": source.secret, "previous_secret": source.previous_secret}
-    where = f"channels.webhook.{name}"
     try:
-        found = [
-            secrets.resolve(reference, name=f"{where}.{key}").get_secret_value()
-            for key, reference in references.items()
-            if reference is not None
-        ]
-        kind = SimpleSignature if source.kind == "simple" else StandardSignature
-        return Source(kind(found, name=f"{where}.secret"), source.fields, source.header, source.events)
+        return Source(signature_of(name, source), source.fields, source.header, source.events)
     except Misconfigured as error:
         logger.error("webhook source refused: %s", error, extra={"source": name})  # noqa: TRY400 - told, not failed
         return Source(None)
+
+
+def signature_of(name: str, source: Webhook) -> StandardSignature | SimpleSignature:
+    """Return what checks a source's signatures. Raises Misconfigured where a secret is blank, or of no such form."""
+    references = {"secret": source.secret, "previous_secret": source.previous_secret}
+    where = f"channels.webhook.{name}"
+    found = [
+        secrets.resolve(reference, name=f"{where}.{key}").get_secret_value()
+        for key, reference in references.items()
+        if reference is not None
+    ]
+    kind = SimpleSignature if source.kind == "simple" else StandardSignature
+    return kind(found, name=f"{where}.secret")
 
 
 def _content(message: InboundMessage, accepted: Accepted) -> dict[str, object]:
