@@ -65,10 +65,10 @@ def status(*, as_json: AsJson = False) -> None:
     from datetime import UTC, datetime
 
     from integrations.gateway.client import channel_states
-    from integrations.gateway.installation import reach
+    from integrations.gateway.installation import program, reach
     from orchestration.supervise.status import status as look
     from orchestration.supervise.status import with_channels
-    from orchestration.terminal.lifecycle import links
+    from orchestration.terminal.lifecycle import addresses
     from orchestration.terminal.reports import show_status
 
     settings, home = installation()
@@ -80,8 +80,16 @@ def status(*, as_json: AsJson = False) -> None:
     else:
         show_status(found)
         if any(row.name == "gateway" and row.healthy for row in found.rows):
-            links(settings, home)
+            addresses(settings, settings.gateway_url, f"({program()} open signs a browser in)")
     raise typer.Exit(0 if found.well else FAILED)
+
+
+@app.command("open")
+def open_page() -> None:
+    """Open the chat page, signed in; without a browser here, print the link to it, which works once."""
+    from orchestration.terminal.lifecycle import open_chat
+
+    open_chat(*installation())
 
 
 @app.command()

@@ -95,12 +95,10 @@ class Keys:
             path.unlink()  # Only one caller succeeds.
         except FileNotFoundError as error:
             raise Unauthorized(
-                "This link was used already, or never existed: `runbell status` or `runbell up` prints a new one."
+                "This link was used already, or never existed: `runbell open` makes a new one."
             ) from error
         if age > LINK_SECONDS:
-            raise Unauthorized(
-                "This link is older than ten minutes: `runbell status` or `runbell up` prints a new one."
-            )
+            raise Unauthorized("This link is older than ten minutes: `runbell open` makes a new one.")
         return self.new_session()
 
     def new_session(self) -> str:

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+import webbrowser
 
 from integrations.errors import RunbellError
 from integrations.gateway.client import Client
@@ -62,13 +63,30 @@ def stop(home: Home) -> int:
     return 1 if problems else 0
 
 
+def open_chat(settings: Settings, home: Home) -> None:
+    """Open the chat page in a browser of this machine, or print the link that does. Raises NotUp."""
+    with Client(reach(settings), home.path) as client:
+        link = client.session_link()
+    seen = sys.stdout.isatty() and ("DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ)
+    # A text browser would take the terminal, and the link works once.
+    if seen and webbrowser.open(link):
+        print("The chat page is open in your browser.")
+    else:
+        print(link)
+
+
 def links(settings: Settings, home: Home) -> None:
-    """Print where to go; each call makes a new sign-in link for the chat page."""
+    """Print where to go, with a new sign-in link for the chat page."""
     try:
         with Client(reach(settings), home.path) as client:
-            print(f"  Chat        {client.session_link()}   (this link works once)")
+            addresses(settings, client.session_link(), f"(this link works once; {program()} open makes another)")
     except RunbellError as error:
-        print(f"  Chat        {settings.gateway_url}   (no link: {error})")
+        addresses(settings, settings.gateway_url, f"(no link: {error})")
+
+
+def addresses(settings: Settings, chat: str, remark: str) -> None:
+    """Print where to go."""
+    print(f"  Chat        {chat}   {remark}")
     print(f"  Dagster UI  {settings.dagster_url}")
     print("  Or          " + " · ".join(f"{program()} {word}" for word in ("chat", "send 'Hello'", "status", "down")))
 

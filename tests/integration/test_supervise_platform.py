@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -124,6 +125,15 @@ def test_status_knows_every_process(platform: Platform) -> None:
     assert gateway["port"] == int(platform.env["RUNBELL_GATEWAY__PORT"])
     assert gateway["memory_mb"] > 10
     assert gateway["uptime_s"] > 0
+
+
+@pytest.mark.usefixtures("up")
+def test_status_makes_no_link_and_open_makes_one(platform: Platform) -> None:
+    status, opened = platform.runbell("status"), platform.runbell("open")
+
+    assert "/?key=" not in status.stdout
+    assert f"http://127.0.0.1:{platform.env['RUNBELL_GATEWAY__PORT']}" in status.stdout
+    assert httpx.get(opened.stdout.strip(), trust_env=False).headers["set-cookie"].startswith("runbell_session=")
 
 
 @pytest.mark.usefixtures("up")
