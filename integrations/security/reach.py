@@ -53,6 +53,16 @@ class Reach:
         if self.hosts and not any(_names(host, port, name) for name in self.hosts):
             raise Forbidden(f"{host} is not among the hosts that may be called (setting actions.http.hosts).")
 
+    def foresee(self, host: str, port: int) -> None:
+        """Raise `Forbidden` for a host that would be refused for sure: nothing is connected to, no name looked up.
+
+        So a name that leads to a private address is found out only when it is called.
+        """
+        self.check(host, port)
+        if not any(_names(host, port, name) for name in self.private):
+            for address in _written_out(host):
+                self._check_address(host, address)
+
     def resolve(self, host: str, port: int) -> list[str]:
         """Return the IP addresses of a host, all of which may be called.
 
@@ -74,6 +84,17 @@ class Reach:
             return
         where = address if host == address else f"{host} leads to {address}, which"
         raise Forbidden(f"{where} is not a public address; the setting actions.http.private may allow it.")
+
+
+def _written_out(host: str) -> list[str]:
+    """Return the addresses that a host is without asking anybody: `127.1`, `0x7f000001`, `localhost` (RFC 6761)."""
+    if host.lower().rstrip(".").rpartition(".")[2] == "localhost":
+        return ["127.0.0.1"]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]) for entry in found]
 
 
 def _names(host: str, port: int, name: str) -> bool:

@@ -47,7 +47,7 @@ class HttpRequest:
     def preview(self, args: Request, settings: Settings) -> str:
         """Say which address; its query and the bodies may hold anything, so only their size is told."""
         address = Address.of(args.url)
-        _reach(settings).check(address.host, address.port)
+        _reach(settings).foresee(address.host, address.port)
         headers = _headers(args)
         if args.credential is not None:
             _credential(args.credential, address, settings)

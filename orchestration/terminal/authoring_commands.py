@@ -43,10 +43,12 @@ def replay(
 @authoring.command()
 def check(*, as_json: AsJson = False) -> None:
     """Look for what is wrong with commands, arguments and schedules of all code locations; exit status 1 for errors."""
-    from orchestration.terminal.checking import check as look
-    from orchestration.terminal.reports import show_complaints
+    from orchestration.terminal.reports import at_work, show_complaints
 
-    complaints = look(installation()[0])
+    with at_work("Loading Dagster") as told:
+        from orchestration.terminal.checking import check as look
+
+        complaints = look(installation()[0], told)
     well = all(complaint.level != "error" for complaint in complaints)
     if as_json:
         print_json({"well": well, "complaints": [asdict(complaint) for complaint in complaints]})

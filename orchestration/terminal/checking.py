@@ -4,7 +4,7 @@ import ast
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,8 +34,11 @@ class Complaint:
     level: Literal["error", "warning"] = "error"
 
 
-def check(settings: Settings) -> list[Complaint]:
-    """Return what is wrong with all code locations; their code is executed. Raises `Misconfigured`."""
+def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> list[Complaint]:
+    """Return what is wrong with all code locations; their code is executed. Raises `Misconfigured`.
+
+    `told` hears what goes on: to load a location takes seconds.
+    """
     # Definitions want to know a database; loading them connects to none.
     os.environ.setdefault("RUNBELL_DATABASE__URL", settings.database.url or "postgresql://nobody@127.0.0.1:1/none")
     # Schedules from chat are looked at whenever they fire; their absence here is no fault.
@@ -44,7 +47,9 @@ def check(settings: Settings) -> list[Complaint]:
     owners: dict[str, str] = {
         same_name(word): "a control command" for control in CONTROLS for word in (control.name, *control.aliases)
     }
-    for name in location_names(settings):
+    names = location_names(settings)
+    for number, name in enumerate(names, 1):
+        told(f"Loading the code location {name} ({number} of {len(names)})")
         try:
             location = load_location(settings, name)
         except Misconfigured:
@@ -52,6 +57,7 @@ def check(settings: Settings) -> list[Complaint]:
         except Exception as error:  # noqa: BLE001 - whatever their code raises is what is reported
             complaints.append(_broken(name, error, settings.dagster.workspace.resolve().parent))
             continue
+        told(f"Looking at the jobs, schedules and sensors of {name}")
         for repository in location.repositories.values():
             for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
                 if not job.name.startswith("__"):

@@ -1,6 +1,8 @@
 """What `runbell status`, `doctor`, `check` and `new` print."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +76,17 @@ def show_complaints(complaints: "Sequence[Complaint]") -> None:
         print(f"{complaint.place}: {complaint.level}: {complaint.text}")
     errors = sum(complaint.level == "error" for complaint in complaints)
     print(f"{errors} errors, {len(complaints) - errors} warnings" if complaints else "All is well.")
+
+
+@contextmanager
+def at_work(what: str) -> Generator[Callable[[str], None]]:
+    """Show in a terminal, and nowhere else, what goes on in this block; what is called tells what it is now."""
+    console = Console(file=sys.stderr, highlight=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(what) as status:
+        yield status.update
 
 
 def show_created(name: str, written: Sequence[Path]) -> None:

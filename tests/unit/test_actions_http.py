@@ -50,6 +50,19 @@ def test_what_is_not_public_is_refused_however_it_is_written(url: str) -> None:
         get(url)
 
 
+@pytest.mark.parametrize("url", [url for url in REFUSED if "[fe80::1%25lo]" not in url])
+def test_a_preview_refuses_what_would_be_refused_without_looking_a_name_up(url: str) -> None:
+    with pytest.raises((Forbidden, InvalidInput)):
+        prepare("http_request", {"url": url}, Settings())
+
+
+@pytest.mark.parametrize("allowed", ["127.0.0.1", "127.0.0.1:8080", "127.0.0.0/8"])
+def test_a_preview_shows_a_private_address_that_is_allowed(allowed: str) -> None:
+    settings = Settings(actions=Actions(http=Http(private=[allowed])))
+
+    assert prepare("http_request", {"url": "http://127.0.0.1:8080/"}, settings).preview.startswith("would GET")
+
+
 def test_most_of_them_are_refused_for_where_they_lead() -> None:
     reach = Reach()
     refused = 0

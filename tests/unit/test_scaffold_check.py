@@ -46,6 +46,24 @@ def test_a_new_location_is_well(project: Path, name: str) -> None:
     }  # fmt: skip
 
 
+def test_a_check_tells_which_location_it_loads(project: Path, name: str) -> None:
+    create(name, project / "workspace.yaml")
+    told: list[str] = []
+
+    check(Settings(dagster=Dagster(workspace=project / "workspace.yaml")), told.append)
+
+    assert f"Loading the code location {name} (1 of 1)" in told
+
+
+def test_a_variable_that_nothing_reads_is_a_warning_of_the_check(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(name, project / "workspace.yaml")
+    monkeypatch.setenv("RUNBELL_NONSENSE", "1")
+
+    assert [(found.place, found.level) for found in complaints(project)] == [("environment", "warning")]
+
+
 def test_what_stood_in_workspace_yaml_stays(project: Path, name: str) -> None:
     create(name, project / "workspace.yaml")
     create(f"{name}_b", project / "workspace.yaml")
