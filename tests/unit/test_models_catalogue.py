@@ -10,8 +10,10 @@ import pytest
 from filelock import FileLock
 
 from integrations.errors import InvalidInput, Misconfigured, NotFound, Overloaded, Rejected, Unavailable
-from serving import catalogue, sources
+from serving import catalogue
 from serving.shelf import File, InstalledModel, Progress
+from serving.sources import wheel as sources
+from serving.sources.shelving import choose
 
 CONTENT = b"made-up model " * 50_000
 
@@ -170,7 +172,7 @@ def test_a_file_that_is_no_model_is_refused_and_not_kept(tmp_path: Path):
     assert not (tmp_path / "models" / ".partial" / "fake-model" / "staged").exists()
 
 
-@pytest.mark.parametrize("reference", ["nonsense", "", "a/b/c", "http://x/y"])
+@pytest.mark.parametrize("reference", ["nonsense", "", "a/b/c", "ftp://x/y"])
 def test_an_unknown_reference_is_answered_with_the_choices(tmp_path: Path, reference: str):
     with pytest.raises(NotFound, match="smollm2-135m"):
         catalogue.pull(tmp_path, reference)
@@ -194,13 +196,13 @@ HUB = ["README.md", "m-Q4_K_M.gguf", "m-Q8_0.gguf", "big-F16-00001-of-00002.gguf
     ],
 )
 def test_the_file_that_is_meant_is_chosen_with_its_parts(wanted: str, chosen: list[str]):
-    assert sources.choose(HUB, wanted) == chosen
+    assert choose(HUB, wanted) == chosen
 
 
 @pytest.mark.parametrize(("files", "wanted"), [(HUB, "q"), (HUB, "IQ1"), (["README.md"], "")])
 def test_an_unclear_choice_lists_the_files(files: list[str], wanted: str):
     with pytest.raises(InvalidInput, match="There is:"):
-        sources.choose(files, wanted)
+        choose(files, wanted)
 
 
 def test_the_pins_stand_in_the_requirements_too():

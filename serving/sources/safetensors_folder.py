@@ -1,0 +1,60 @@
+"""A model as a folder of safetensors, in the form of the Hugging Face hub: what belongs to it, and is it whole."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from integrations.errors import InvalidInput
+
+WEIGHTS = ".safetensors"
+BESIDE = (".json", ".txt", ".jinja", ".model")
+
+
+def files_of(files: Iterable[str]) -> list[str]:
+    """Return the files of the uppermost folder that make the model up, config.json first; none where it is no model.
+
+    Never pickles (*.bin, *.pt) or Python: reading them would run what somebody else wrote.
+    """
+    top = sorted(file for file in files if "/" not in file and not file.startswith("."))
+    weights = [file for file in top if file.endswith(WEIGHTS)]
+    # Some repositories hold the same weights once more in their maker's own form.
+    weights = [file for file in weights if not file.startswith("consolidated")] or weights
+    if not weights or "config.json" not in top:
+        return []
+    beside = [file for file in top if file.endswith(BESIDE) and file != "config.json"]
+    return ["config.json", *beside, *weights]
+
+
+def check(folder: Path) -> None:
+    """Raise `InvalidInput` where an engine could not open it; reads the heads of the weights only."""
+    if not isinstance(_json(folder / "config.json"), dict):
+        raise InvalidInput(f"{folder.name}/config.json is no JSON object.", field="reference")
+    if not (folder / "tokenizer.json").is_file():
+        raise InvalidInput("It has no tokenizer.json, which the engine transformers needs.", field="reference")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        told: Any = _json(index)
+        parts = cast("dict[str, object]", told.get("weight_map", {}) if isinstance(told, dict) else {})
+        missing = sorted({str(part) for part in parts.values() if not (folder / str(part)).is_file()})
+        if missing:
+            raise InvalidInput(f"It has no {missing[0]}, which its index names.", field="reference")
+    for path in folder.glob(f"*{WEIGHTS}"):
+        _look_into(path)
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path.name} can't be read: {error}", field="reference") from error
+
+
+def _look_into(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            weights.keys()
+    except (SafetensorError, OSError) as error:
+        raise InvalidInput(f"{path.name} holds no safetensors: {error}", field="reference") from error
