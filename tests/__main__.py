@@ -28,7 +28,7 @@ CHECKS = (
 STAGES = (
     ("quick tests", ("-n", "2", "tests/unit", "tests/contract")),
     ("tests with real servers", ("-n", "2", "--dist", "loadfile", "tests/integration")),
-    ("browser tests", ("tests/browser",)),
+    ("browser tests", ("-n", "2", "--dist", "loadfile", "tests/browser")),
     ("whole platform", ("tests/e2e",)),
 )
 NO_TESTS = 5
