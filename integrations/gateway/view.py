@@ -7,6 +7,7 @@ nothing is shown twice. Where news may be missing it looks again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from integrations.database import MessageView, Snapshot
@@ -40,8 +41,10 @@ class View:
         self._last_entry = after
         with self._services.hub.subscribe(self._address) as news:
             await self._send(ready)
-            await self._catch_up(first=after == 0)
-            await self._show_open()
+            answered = await self._catch_up(first=after == 0)
+            still_open = await self._show_open()
+            if after:
+                await self._show_ends(answered - still_open)
             while True:
                 try:
                     async with asyncio.timeout(SAFETY_POLL_SECONDS):
@@ -97,9 +100,10 @@ class View:
             self._seen.pop(oldest, None)
         await self._send({"type": "settled", "message_id": message_id, "status": status})
 
-    async def _catch_up(self, *, first: bool = False) -> None:
-        """Send the entries that the client has not seen; a new client gets the latest ones."""
+    async def _catch_up(self, *, first: bool = False) -> set[str]:
+        """Send the entries that the client has not seen, a new client gets the latest; return which were answered."""
         transcript = self._services.database.transcript
+        answered: set[str] = set()
         while True:
             if first:
                 entries = await asyncio.to_thread(transcript.recent, self._address, limit=FIRST_ENTRIES)
@@ -111,8 +115,20 @@ class View:
                 if entry.role == "user" and entry.message_id and not first:
                     # Open from now on: should its end be missed, the next look finds it.
                     self._seen.setdefault(entry.message_id, 0)
+                elif entry.message_id:
+                    answered.add(entry.message_id)
             if first or len(entries) < PAGE:
-                return
+                return answered
+
+    async def _show_ends(self, message_ids: set[str]) -> None:
+        """Tell how messages ended, and how far their ops had come, to a client that was away then."""
+        for message_id in message_ids:
+            view = await asyncio.to_thread(self._services.database.inbox.get, message_id)
+            if view is not None and view.status.settled:
+                snapshot = await asyncio.to_thread(self._services.database.progress.snapshot, message_id)
+                self._seen[message_id] = snapshot.seq
+                await self._send(snapshot_frame(view, replace(snapshot, partial=""), self._services.settings))
+                await self._settle(message_id, view.status.value)
 
     async def _show_open(self) -> set[str]:
         """Send a snapshot of each unfinished message that the client is behind with; return all unfinished ones."""

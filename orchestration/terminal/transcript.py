@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from integrations.gateway.client import SETTLED
 from integrations.gateway.live import LiveChat
 from orchestration.terminal.answers import file_line, spoken
 
@@ -86,6 +87,8 @@ class Transcript:
 
     def _on_snapshot(self, frame: Frame) -> None:
         """Catch up with a message: show the part of its answer that was not seen yet."""
+        if frame.get("status") in SETTLED:
+            return  # Its answer was shown, and `settled` follows.
         event_id = str(frame["event_id"])
         talking = self._open.get(event_id)
         if talking is None:

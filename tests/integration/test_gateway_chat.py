@@ -114,6 +114,28 @@ async def test_a_client_that_left_while_streaming_catches_up_without_loss_or_dup
     assert texts(again) == [("assistant", "echo: stream")]
 
 
+async def test_a_client_that_was_away_when_a_message_ended_hears_of_its_ops_and_its_end(
+    gateway: Gateway, worker: ScriptedWorker, place: str
+) -> None:
+    worker.go_on.clear()
+    async with chatting(gateway.socket_url, place, token=gateway.token) as chat:
+        message_id = await chat.say("stream", f"{place}-e1")
+        await chat.until(lambda frame: frame["type"] in {"progress", "snapshot"} and frame["seq"] >= 5)
+    worker.go_on.set()
+    await asyncio.to_thread(wait_for, lambda: _is_answered(gateway, message_id))
+
+    async with chatting(gateway.socket_url, place, token=gateway.token, after=chat.last_entry) as again:
+        snapshot = await again.until(lambda frame: frame["type"] == "snapshot")
+        await again.settled(message_id)
+
+    assert (snapshot["message_id"], snapshot["status"], snapshot["partial"]) == (message_id, "answered", "")
+    assert texts(again) == [("assistant", "echo: stream")]
+
+
+def _is_answered(gateway: Gateway, message_id: str) -> bool:
+    return gateway.client.get(f"/v1/messages/{message_id}").json()["status"] == "answered"
+
+
 async def test_what_was_said_while_away_is_there_on_return(
     gateway: Gateway, worker: ScriptedWorker, place: str
 ) -> None:
