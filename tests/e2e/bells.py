@@ -10,9 +10,10 @@ import dagster as dg
 from integrations.database import Database
 from integrations.messages import Address, OutboundMessage
 from integrations.settings import Settings
+from orchestration.authoring import Approval, command
 from orchestration.events import Event, files, on_event
 from orchestration.resources import build
-from orchestration.waiting import wait_for_event
+from orchestration.waiting import wait_for_approval, wait_for_event
 
 MARKS = Path(os.environ.get("RUNBELL_HOME", ".runbell")) / "marks"
 
@@ -85,6 +86,56 @@ def asking() -> None:
     allowed(name, wait_for_event("bell-approved", timedelta(days=3), key=name))
 
 
+BOSSES = Approval(approvers=["slack:UBOSS", "slack:UDEPUTY"], conversation=Address(channel="slack", conversation="C1"))
+CASHIER = Approval(approvers=["telegram:8"], conversation=Address(channel="telegram", conversation="2"))
+
+
+class Order(dg.Config):
+    """What is paid."""
+
+    order: int
+
+
+@dg.op
+def pay(config: Order) -> str:
+    """Leave a mark for each payment."""
+    return paid(config.order)
+
+
+def paid(order: int) -> str:
+    MARKS.mkdir(exist_ok=True)
+    with (MARKS / "paid").open("a") as marks:
+        marks.write(f"{order}\n")
+    return f"Order {order} is paid."
+
+
+@command("pay", effect="destructive", approval=CASHIER)
+@dg.job
+def paying() -> None:
+    """Pay an order, once the cashier on Telegram agrees."""
+    pay()
+
+
+@dg.op
+def look_up(config: Order) -> dict[str, int]:
+    """Look the order up."""
+    return {"order": config.order}
+
+
+@dg.op
+def pay_up(order: dict[str, int], approval: dict[str, object]) -> str:
+    """Leave a mark for each payment."""
+    return paid(order["order"])
+
+
+@command("settle", effect="destructive")
+@dg.job
+def settling() -> None:
+    """Pay an order, once a boss on Slack agrees in the middle of the run."""
+    order = look_up()
+    pay_up(order, wait_for_approval("Settle this order?", BOSSES, details=order))
+
+
 @dg.op
 def fetch() -> str:
     """Bring the part."""
@@ -143,7 +194,7 @@ def note_arrived(event: Event) -> dict[str, object]:
 
 
 defs = dg.Definitions(
-    jobs=[marks, asking, boiler, repair, clock, noted],
+    jobs=[marks, asking, paying, settling, boiler, repair, clock, noted],
     schedules=[every_minute],
     sensors=[note_arrived],
     resources=build(Settings()),

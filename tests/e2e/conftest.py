@@ -8,15 +8,22 @@ import pytest
 
 from tests.browser.conftest import browser, new_page, shots
 from tests.e2e.platform import Platform
+from tests.e2e.town import Town
 
 __all__ = ["browser", "new_page", "shots"]  # here, so that there is one browser for all modules
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
+def town() -> Iterator[Town]:
+    with Town() as town:
+        yield town
+
+
+@pytest.fixture(scope="session")
+def platform(town: Town) -> Iterator[Platform]:
     # Not pytest's folder: other pytest runs of the same user remove all but its last three.
     with tempfile.TemporaryDirectory(prefix="bell") as folder:
-        platform = Platform(Path(folder))
+        platform = Platform(Path(folder), sections=town.sections())
         platform.start()
         yield platform
         platform.stop()

@@ -52,12 +52,15 @@ class Platform:
     gateway: int = field(default_factory=free_port)
     dagster: int = field(default_factory=free_port)
     serving: int = field(default_factory=free_port)
+    sections: str = ""
+    """More of `runbell.toml`."""
     webhook_secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
     def __post_init__(self) -> None:
         workspace = REPOSITORY / "tests" / "e2e" / "workspace.yaml"
         (self.folder / "runbell.toml").write_text(
             f'[channels.webhook.alerts]\nsecret = "{self.webhook_secret}"\n[dagster]\nworkspace = "{workspace}"\n'
+            + self.sections
         )
 
     @property
