@@ -64,6 +64,18 @@ class Access(Section):
                     raise ValueError(f"{name}: {member!r} is no account; write CHANNEL:ACCOUNT, as in slack:U024BE7LH")
         return {name: [rule(member) for member in members] for name, members in said.items()}
 
+    def members_of(self, rules: Iterable[str]) -> set[str]:
+        """Return the accounts and principals that these rules name, through roles and groups."""
+        found: set[str] = set()
+        for kind, _, name in (rule.partition(":") for rule in rules):
+            if kind == "role":
+                found |= self.members_of(self.roles.get(name, ()))
+            elif kind == "group":
+                found |= set(self.groups.get(name, ()))
+            elif name:
+                found.add(f"{kind}:{name}")
+        return found
+
     def groups_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the groups that have one of these accounts (`CHANNEL:ACCOUNT`, `principal:ID`) as a member."""
         return _having(self.groups, set(names))

@@ -12,9 +12,20 @@ from integrations.messages import Address
 State = Literal["pending", "approved", "denied", "expired", "voided"]
 Verdict = Literal["approve", "deny"]
 Outcome = Literal[
-    "approved", "denied", "counted", "unknown", "over", "self", "forbidden", "twice", "reason", "delegated", "nobody"
+    "approved",
+    "denied",
+    "counted",
+    "withdrawn",
+    "delegated",
+    "unknown",
+    "over",
+    "self",
+    "forbidden",
+    "twice",
+    "reason",
+    "nobody",
 ]
-"""What became of somebody's word; the first three changed something, and so does `delegated`."""
+"""What became of somebody's word; the first five changed something."""
 FINAL: frozenset[str] = frozenset({"approved", "denied", "expired", "voided"})
 
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from integrations.approvals.policy import spoken
-from integrations.approvals.values import Answer, Approval, Decision
-from integrations.messages import Address, Card, Choice, Field, OutboundMessage
+from integrations.approvals.values import Answer, Approval, Decision, NewApproval
+from integrations.messages import Address, Card, Choice, Field, OutboundMessage, Principal
 
 MARKS = {"pending": "⏳", "approved": "✅", "denied": "⛔", "expired": "⌛", "voided": "🚫"}
 _STATES = {
@@ -75,12 +75,17 @@ def choices(approval: Approval) -> tuple[Choice, Choice]:
 
 def waits(approval: Approval) -> str:
     """Tell the requester whom their command waits for."""
+    return whom(approval) + say(approval, " `/cancel` takes it back.", "`/取消` 可撤回。")
+
+
+def whom(approval: Approval) -> str:
+    """Tell whom something waits for."""
     return say(
         approval,
         f"⏳ `{approval.shown}` waits for approval `{approval.id}` by {approvers(approval)}, until "
-        f"{instant(approval.expires_at)}. `/cancel` takes it back.",
+        f"{instant(approval.expires_at)}.",
         f"⏳ `{approval.shown}` 正在等待审批 `{approval.id}`（{approvers(approval)}），截止 "
-        f"{instant(approval.expires_at)}。`/取消` 可撤回。",
+        f"{instant(approval.expires_at)}。",
     )
 
 
@@ -95,6 +100,24 @@ def ended(approval: Approval) -> str:
         approval,
         f"{MARKS[approval.state]} Approval `{approval.id}` for `{approval.shown}`: {state}{by}{why}. Nothing was run.",
         f"{MARKS[approval.state]} `{approval.shown}` 的审批 `{approval.id}`：{state}{by}{why}。没有运行任何内容。",
+    )
+
+
+def taken_back(approval: Approval, by: Principal) -> str:
+    """Tell that somebody took the request back."""
+    return say(approval, f"taken back by {by.name}", f"{by.name} 已撤回")
+
+
+def pointless(wanted: NewApproval) -> str:
+    """Tell why an approval was not even asked for, and what to change."""
+    who = spoken(wanted.policy.rules(escalated=True))
+    return pick(
+        wanted.language,
+        f"⛔ `{wanted.shown}` was not run: it wants an approval that only you could give ({who}), and nobody decides "
+        "their own request. Let somebody else be an approver (the policy's `approvers`, or who has that role in "
+        "`[access]`), or set `requester_may_approve` in the policy.",
+        f"⛔ 未运行 `{wanted.shown}`：只有你自己能审批它（{who}），而申请人不能审批自己的申请。请增加其他审批人"
+        "（策略中的 `approvers`，或在 `[access]` 中授予该角色），或在策略中设置 `requester_may_approve`。",
     )
 
 
@@ -188,13 +211,17 @@ _ANSWERS = {
         "There is no approval `{id}` that you may decide. `/approvals` lists them. Nothing was changed.",
         "没有你可以决定的审批 `{id}`。`/approvals` 可查看。没有更改任何内容。",
     ),
+    "withdrawn": (
+        "🚫 You took your request `{id}` back: `{what}`. Nothing is run.",
+        "🚫 你已撤回申请 `{id}`：`{what}`。不会运行任何内容。",
+    ),
     "over": (
         "Approval `{id}` is over: {state}. Your answer changed nothing.",
         "审批 `{id}` 已结束：{state}。你的回答没有更改任何内容。",
     ),
     "self": (
-        "You asked for `{id}` yourself, so somebody else has to decide. Nothing was changed; `/cancel` takes it back.",
-        "`{id}` 是你自己申请的，须由他人决定。没有更改任何内容；`/取消` 可撤回。",
+        "You asked for `{id}` yourself, so somebody else decides. Nothing was changed; `/deny {id}` takes it back.",
+        "`{id}` 是你自己申请的，须由他人决定。没有更改任何内容；`/拒绝 {id}` 可撤回。",
     ),
     "forbidden": (
         "You are not among those who may decide `{id}`. Nothing was changed.",

@@ -91,7 +91,7 @@ class Database:
         self.events = Events(self.engine)
         self.transcript = Transcript(self.engine)
         self.principals = Principals(self.engine, access)
-        self.approvals = Approvals(self.engine, self.principals.now)
+        self.approvals = Approvals(self.engine, self.principals.now, self.principals.others)
         self.approval_timers = ApprovalTimers(self.engine, self.principals.now)
         self.linking = Linking(self.engine, self.principals.refresh)
         self.commands = Commands(self.engine)

@@ -5,11 +5,13 @@ at what waits for it and at the person within one transaction.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from integrations.approvals import words
 from integrations.approvals.values import Answer, Approval, NewApproval, Outcome, Verdict
 from integrations.database import approving
 from integrations.database.approval_asking import LookUp, ask, direct_places, supersede
@@ -38,9 +40,12 @@ class Word:
 class Approvals(Store):
     """From the wish to the decision. Thread-safe; blocks."""
 
-    def __init__(self, engine: sa.Engine, look_up: LookUp) -> None:
+    def __init__(
+        self, engine: sa.Engine, look_up: LookUp, others: Callable[[Principal, tuple[str, ...]], float]
+    ) -> None:
         super().__init__(engine)
         self.look_up = look_up
+        self._others = others
 
     def get(self, approval_id: str, tenant: str) -> Approval | None:
         """Return one approval as it stands, or None."""
@@ -73,6 +78,17 @@ class Approvals(Store):
         mine = [one for one in found if concerns(one, principal) or self._stands_in(one, principal)]
         return mine[:limit]
 
+    def is_pointless(self, wanted: NewApproval) -> bool:
+        """Whether it would be asked for in vain, since only the requester could give it, who may not."""
+        policy, requester = wanted.policy, self.look_up(wanted.requester_id)
+        if requester is None or not policy.admits(requester, escalated=True):
+            return False
+        others = self._others(requester, policy.rules(escalated=True))
+        able = others + policy.requester_may_approve
+        if able >= policy.count or (others and policy.may_delegate):
+            return False
+        return self._latest(approvals.c.anchor == wanted.anchor) is None
+
     def decide(self, word: Word) -> Answer:
         """Take somebody's word: it counts once, from who may say it now, while what waits still waits."""
         # The word counts for who they are now, not when the page was loaded or a cache was filled.
@@ -89,6 +105,10 @@ class Approvals(Store):
                 return Answer("over", approving.close(connection, found, "voided", gone))
             if found.state == "pending" and approving.now(connection) >= found.expires_at:
                 return Answer("over", approving.close(connection, found, "expired", ""))
+            if person is not None and self._takes_back(found, person, word):
+                return Answer(
+                    "withdrawn", approving.close(connection, found, "voided", words.taken_back(found, person))
+                )
             refusal = self._refusal(found, person, word)
             if person is None or refusal is not None:
                 return Answer(refusal or "unknown", found)
@@ -103,6 +123,8 @@ class Approvals(Store):
                 return Answer("unknown")
             if found.state != "pending":
                 return Answer("over", found)
+            if self._is_own(found, by_now):
+                return Answer("self", found)
             allowed = found.policy.may_delegate and found.policy.admits(by_now, escalated=found.escalated)
             if not allowed or to is None or to.tenant != found.tenant or to.id == by.id:
                 return Answer("nobody", found)
@@ -187,13 +209,21 @@ class Approvals(Store):
         may = self._may(found, person)
         if found.state != "pending":
             return "over" if may or found.requester_id == person.id else "unknown"
-        if found.requester_id == person.id and not found.policy.requester_may_approve:
+        if self._is_own(found, person):
             return "self"
         if not may:
             return "forbidden"
         if any(one.principal_id == person.id for one in found.decisions):
             return "twice"
         return "reason" if found.policy.reason_required and not word.reason.strip() else None
+
+    @staticmethod
+    def _is_own(found: Approval, person: Principal) -> bool:
+        """Tell whether it is somebody's own request, which others have to decide."""
+        return found.requester_id == person.id and not found.policy.requester_may_approve
+
+    def _takes_back(self, found: Approval, person: Principal, word: Word) -> bool:
+        return found.state == "pending" and word.verdict == "deny" and self._is_own(found, person)
 
     def _may(self, found: Approval, person: Principal) -> bool:
         return found.policy.admits(person, escalated=found.escalated) or self._stands_in(found, person)

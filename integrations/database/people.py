@@ -1,5 +1,6 @@
 """Principals and their accounts: one person over all the networks where they write."""
 
+import math
 import time
 import uuid
 from typing import Any
@@ -11,7 +12,7 @@ from integrations.database.engine import Store
 from integrations.database.tables import accounts, principals
 from integrations.errors import Forbidden
 from integrations.messages import Principal
-from integrations.settings_access import Access
+from integrations.settings_access import EVERYONE, Access
 
 CACHE_S = 5.0
 """Seconds for which a principal is remembered: the longest that a withdrawn right outlives its withdrawal."""
@@ -70,6 +71,29 @@ class Principals(Store):
             found = None if kind == "principal" else self._find(connection, (tenant, kind, name))
         person = self.get(name if kind == "principal" else found.id if found else "")
         return person if person is not None and person.tenant == tenant else None
+
+    def others(self, principal: Principal, rules: tuple[str, ...]) -> float:
+        """Count whom these rules name besides somebody, also accounts that have not written yet; infinity: everyone."""
+        if EVERYONE in rules:
+            return math.inf
+        named = self._access.members_of(rules)
+        given = [rule.removeprefix("role:") for rule in rules if rule.startswith("role:")]
+        pairs = [tuple(name.split(":", 1)) for name in named if not name.startswith("principal:")]
+        owners = sa.select(accounts.c.principal_id, accounts.c.channel, accounts.c.account).where(
+            accounts.c.tenant == principal.tenant, sa.tuple_(accounts.c.channel, accounts.c.account).in_(pairs)
+        )
+        with self._transaction() as connection:
+            known = connection.execute(owners).all()
+            ids = {row.principal_id for row in known} | {name.partition(":")[2] for name in named - _joined(pairs)}
+            people = connection.scalars(
+                sa.select(principals.c.id).where(
+                    principals.c.tenant == principal.tenant,
+                    principals.c.disabled_at.is_(None),
+                    principals.c.id != principal.id,
+                    principals.c.id.in_(ids) | principals.c.roles.overlap(given),
+                )
+            ).all()
+        return len(people) + len(_joined(pairs) - {f"{row.channel}:{row.account}" for row in known})
 
     def disable(self, principal_id: str) -> None:
         """Refuse this principal from now on."""
@@ -137,3 +161,7 @@ class Principals(Store):
         connection.execute(
             sa.insert(accounts).values(tenant=tenant, channel=channel, account=account, principal_id=principal_id)
         )
+
+
+def _joined(pairs: list[tuple[str, ...]]) -> set[str]:
+    return {":".join(pair) for pair in pairs}

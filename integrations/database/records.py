@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
+from integrations.approvals.values import Approval
 from integrations.database.turns import AtOnce
 from integrations.messages import (
     Address,
@@ -174,6 +175,9 @@ class MessageView:
     receipt: Receipt
     replies: tuple[Entry, ...] = ()
     traceparent: str | None = None
+    waits_for: str = ""
+    """Why a waiting one waits, in words; `approval` is the decision that it waits for, if it is one."""
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,16 @@ class NewDecision(Request):
     reason: str = Field("", max_length=500, description="Some approvals can't be decided without one.")
 
 
+class NewDelegate(Request):
+    """Who may decide as well."""
+
+    to: str = Field(
+        min_length=3,
+        max_length=300,
+        description="An account as `CHANNEL:ACCOUNT`, or `principal:ID`; one that is known.",
+    )
+
+
 class DecisionView(BaseModel):
     """What one person said."""
 
@@ -60,6 +70,8 @@ class ApprovalView(BaseModel):
     expires_at: datetime
     decided_at: datetime | None
     why: str = Field(description="Why it ended without a decision.")
+    may_delegate: bool = Field(description="Whether its approvers may hand it on.")
+    delegates: list[str] = Field(description="Principals who may decide as well, since approvers named them.")
     decisions: list[DecisionView]
 
 
@@ -106,8 +118,27 @@ async def approve(
 async def deny(
     approval_id: ApprovalId, services: Wired, caller: Authenticated, body: NewDecision | None = None
 ) -> ApprovalView:
-    """Deny: nothing is run, and whoever asked for it is told."""
+    """Deny: nothing is run, and whoever asked for it is told. Whoever asked for it takes it back by this."""
     return await _decide(services, caller, approval_id, "deny", body)
+
+
+@router.post("/v1/approvals/{approval_id}/delegate")
+async def delegate(approval_id: ApprovalId, services: Wired, caller: Authenticated, body: NewDelegate) -> ApprovalView:
+    """Let somebody decide instead of the caller, an approver, while that is so; where its policy allows it."""
+    whom = clean(body.to, field="to")
+    answer = await asyncio.to_thread(_hand_on, services, caller, approval_id, whom)
+    if answer.outcome == "nobody":
+        raise InvalidInput(words.answered(answer, normal(approval_id), "en"), field="to")
+    if answer.approval is None or answer.outcome != "delegated":
+        raise _refusal(answer, approval_id)
+    return _shown(services, answer.approval)
+
+
+def _hand_on(services: Services, caller: Caller, approval_id: str, whom: str) -> Answer:
+    to = services.database.principals.named(caller.principal.tenant, whom)
+    answer = services.database.approvals.delegate(approval_id, caller.principal, to)
+    found = services.database.approvals.get(approval_id, caller.principal.tenant)
+    return Answer(answer.outcome, found if answer.approval is not None else None)
 
 
 async def _decide(
@@ -116,7 +147,7 @@ async def _decide(
     reason = clean(body.reason, field="reason") if body is not None else ""
     word = Word(approval_id, caller.principal, verdict, reason, via="rest")
     answer = await asyncio.to_thread(services.database.approvals.decide, word)
-    if answer.approval is None or answer.outcome not in {"approved", "denied", "counted"}:
+    if answer.approval is None or answer.outcome not in {"approved", "denied", "counted", "withdrawn"}:
         raise _refusal(answer, approval_id)
     return _shown(services, answer.approval)
 
@@ -152,6 +183,8 @@ def _shown(services: Services, one: Approval) -> ApprovalView:
         expires_at=one.expires_at,
         decided_at=one.decided_at,
         why=one.why,
+        may_delegate=one.policy.may_delegate,
+        delegates=list(dict.fromkeys(to for to, _ in one.delegates)),
         decisions=[
             DecisionView(
                 name=said.name,

@@ -28,11 +28,13 @@ from integrations.security.tokens import FILE as TOKEN_FILE
 from integrations.security.tokens import read_token
 
 WAIT_S = 25
+FIRST_WAIT_S = 2
 ACCEPT_S = 15
 """Seconds for which a gateway that can't accept anything, or is being started again, is asked again."""
 SETTLED = frozenset({"answered", "failed", "dead"})
 
 Json = Mapping[str, object]
+Told = Callable[[Json], None]
 _KINDS: dict[int, type[RunbellError]] = {
     400: InvalidInput,
     401: Unauthorized,
@@ -94,19 +96,36 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def send(self, text: str, *, conversation: str | None = None, timeout_s: float = 300.0) -> Json:
-        """Say something and wait for its end; returns the message's state, unfinished after `timeout_s`."""
+    def send(
+        self, text: str, *, conversation: str | None = None, timeout_s: float = 300.0, waiting: Told = lambda _: None
+    ) -> Json:
+        """Say something and wait for its end; returns the message's state, unfinished after `timeout_s`.
+
+        `waiting` is told the state of a message that waits for something else than a worker, as often as it is seen.
+        """
         if not text.strip():
             raise InvalidInput("There is nothing to send: the text is empty.", field="text")
         body: dict[str, object] = {"text": text}
         if conversation:
             body["conversation"] = conversation
-        return self._until("/v1/messages", body, timeout_s, lambda state: state.get("status") in SETTLED)
 
-    def run(self, command: str, args: Json, *, timeout_s: float = 600.0) -> Json:
-        """Start a command and wait for its end; returns the run's state."""
+        def is_over(state: Json) -> bool:
+            _tell(waiting, state)
+            return state.get("status") in SETTLED
+
+        return self._until("/v1/messages", body, timeout_s, is_over)
+
+    def run(self, command: str, args: Json, *, timeout_s: float = 600.0, waiting: Told = lambda _: None) -> Json:
+        """Start a command and wait for its end; returns the run's state. `waiting` is told as in `send`."""
         body: dict[str, object] = {"command": command, "args": dict(args)}
-        return self._until("/v1/runs", body, timeout_s, _run_is_over)
+
+        def is_over(state: Json) -> bool:
+            message = state.get("message")
+            if isinstance(message, Mapping):
+                _tell(waiting, cast("Json", message))
+            return _run_is_over(state)
+
+        return self._until("/v1/runs", body, timeout_s, is_over)
 
     def commands(self) -> list[Json]:
         """Return the commands that one may run."""
@@ -120,11 +139,11 @@ class Client:
         """Post, and post again under the same event id until the end is reached: each time the gateway waits."""
         body.setdefault("event_id", str(uuid.uuid4()))
         deadline = self._now() + timeout_s
-        accepted = False
+        accepted, wait_s = False, FIRST_WAIT_S
         while True:
             left = deadline - self._now()
             try:
-                state = self._call("POST", path, body, wait_s=max(1, min(WAIT_S, int(left))))
+                state = self._call("POST", path, body, wait_s=max(1, min(wait_s, int(left))))
             except (Unavailable, RateLimited, Overloaded) as error:
                 # Once accepted it will be answered: a restart of the gateway must not lose it.
                 impatient = not accepted and timeout_s - left > ACCEPT_S
@@ -134,8 +153,10 @@ class Client:
                 self._sleep(min(error.after, 5.0))
                 continue
             accepted = True
-            if is_over(state) or left <= WAIT_S:
+            if is_over(state) or left <= wait_s:
                 return state
+            # Soon at first, so that it is told early what is waited for.
+            wait_s = min(wait_s * 2, WAIT_S)
 
     def _patient(self, method: str, path: str) -> Json:
         """Call; wait for a gateway that its supervisor starts again."""
@@ -187,6 +208,11 @@ def _after(answer: httpx.Response) -> float:
         return float(answer.headers.get("retry-after", "1"))
     except ValueError:
         return 1.0
+
+
+def _tell(waiting: Told, message: Json) -> None:
+    if message.get("waits_for"):
+        waiting(message)
 
 
 def _run_is_over(state: Json) -> bool:

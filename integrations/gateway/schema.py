@@ -121,6 +121,18 @@ class AcceptedMessage(BaseModel):
     duplicate: bool = Field(description="The event id was known: this is what became of the first one.")
 
 
+class WaitView(BaseModel):
+    """What a waiting message waits for; all but `text` only where that is an approval."""
+
+    text: str = Field(description="In words, in the language of whoever asked.")
+    approval_id: str | None = Field(None, description="For /v1/approvals/{id}, or `/approve ID` anywhere.")
+    shown: str | None = Field(None, description="What is to be approved, exactly.")
+    approvers: list[str] = Field(default_factory=list[str], description="Rules of who may decide.")
+    missing: int = Field(0, description="How many people have yet to approve.")
+    expires_at: datetime | None = None
+    url: str | None = Field(None, description="The approval.")
+
+
 class MessageState(BaseModel):
     """Where a message stands."""
 
@@ -132,6 +144,7 @@ class MessageState(BaseModel):
     run_id: str | None
     run_url: str | None
     error: str | None
+    waits_for: WaitView | None = Field(description="While its status is `waiting`.")
     replies: list[ReplyView]
     receipt: Receipt
     trace_id: str | None
@@ -212,6 +225,21 @@ def reply_view(entry: Entry) -> ReplyView:
     )
 
 
+def wait_view(view: MessageView) -> WaitView:
+    """Show what a message waits for."""
+    if (approval := view.approval) is None:
+        return WaitView.model_validate({"text": view.waits_for})
+    return WaitView(
+        text=view.waits_for,
+        approval_id=approval.id,
+        shown=approval.shown,
+        approvers=list(approval.policy.rules(escalated=approval.escalated)),
+        missing=approval.missing,
+        expires_at=approval.expires_at,
+        url=f"/v1/approvals/{approval.id}",
+    )
+
+
 def message_state(view: MessageView, settings: Settings) -> MessageState:
     """Show where a message stands."""
     return MessageState(
@@ -223,6 +251,7 @@ def message_state(view: MessageView, settings: Settings) -> MessageState:
         run_id=view.run_id,
         run_url=settings.run_url(view.run_id) if view.run_id else None,
         error=view.error,
+        waits_for=wait_view(view) if view.status is MessageStatus.WAITING else None,
         replies=[reply_view(reply) for reply in view.replies],
         receipt=view.receipt,
         trace_id=view.traceparent.split("-")[1] if view.traceparent else None,

@@ -50,7 +50,7 @@ def take_back(database: Database, word: str, asker: Asker) -> str | None:
         return None
     if found.requester_id != asker.principal.id and not asker.is_admin:
         return None
-    why = asker.say(f"taken back by {asker.principal.name}", f"{asker.principal.name} 已撤回")
+    why = words.taken_back(found, asker.principal)
     if not database.approvals.void(found.id, why):
         return None
     return asker.say(f"⏹ `{found.id}` is taken back.", f"⏹ 已撤回 `{found.id}`。")

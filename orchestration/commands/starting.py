@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from integrations.access import Refused, may
+from integrations.approvals import words
 from integrations.database import AskedCommand, Database, Followed, NewRun, RunClaim
 from integrations.messages import Choice, MessageStatus, OutboundMessage
 from integrations.settings import Settings
@@ -47,11 +48,18 @@ class Starting:
         return self.start(turn, run, proposal)
 
     def held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
-        """Whether the command waits for an approval now; its message is routed once more when it is given."""
+        """Whether the command waits for an approval now, or needs one that nobody could give, and the asker is told so.
+
+        Its message is routed once more when the approval is given.
+        """
         wanted = consent.wanted(turn, spec, args)
-        if wanted is not None:
+        if wanted is None:
+            return False
+        if self._database.approvals.is_pointless(wanted):
+            self.settle(turn, words.pointless(wanted), failed=True, proposal=proposal)
+        else:
             self._database.inbox.hold(turn.claimed, wanted, self._database.principals.now, proposal=proposal)
-        return wanted is not None
+        return True
 
     def refused(self, turn: Turn, spec: CommandSpec, proposal: str | None = None) -> bool:
         """Whether the asker may not run the command; then they are told."""

@@ -36,6 +36,28 @@ def show_message(state: Json, url: str, *, as_json: bool) -> int:
     return FAILED
 
 
+class Waiting:
+    """Tells once, on standard error, of each thing that a message waits for, and how to answer it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, message: Json) -> None:
+        """Take the state of a message that waits."""
+        wait = cast("Json", message.get("waits_for") or {})
+        text, approval_id = str(wait.get("text") or ""), wait.get("approval_id")
+        if not text or text in self._told:
+            return
+        self._told.add(text)
+        print(text if approval_id else f"⏳ {text}", file=sys.stderr)
+        if approval_id:
+            print(
+                f"Approvers answer on any network or the web page: /approve {approval_id} or /deny {approval_id}\n"
+                f"Here, or to take it back: {program()} send '/deny {approval_id}'. It goes on waiting if you leave.",
+                file=sys.stderr,
+            )
+
+
 def show_run(state: Json, url: str, *, as_json: bool) -> int:
     """Print what a run answered; return the exit status."""
     message = state.get("message")

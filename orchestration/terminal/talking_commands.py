@@ -21,11 +21,11 @@ def send(
     """Say something and print the answer; exit status 0 answered, 1 failed."""
     from integrations.gateway.client import Client
     from integrations.gateway.installation import reach
-    from orchestration.terminal.answers import show_message
+    from orchestration.terminal.answers import Waiting, show_message
 
     settings, home = installation()
     with Client(reach(settings), home.path) as client:
-        state = client.send(text, conversation=conversation, timeout_s=timeout)
+        state = client.send(text, conversation=conversation, timeout_s=timeout, waiting=Waiting())
     raise typer.Exit(show_message(state, settings.gateway_url, as_json=as_json))
 
 
@@ -64,14 +64,14 @@ def run(
     """Run a command and print what it answers; exit status 0 when it succeeded."""
     from integrations.gateway.client import Client
     from integrations.gateway.installation import reach
-    from orchestration.terminal.answers import show_run
+    from orchestration.terminal.answers import Waiting, show_run
     from orchestration.terminal.arguments import refused, typed
 
     settings, home = installation()
     with Client(reach(settings), home.path) as client:
         known = client.commands()
         try:
-            state = client.run(command, typed(command, arguments or [], known), timeout_s=timeout)
+            state = client.run(command, typed(command, arguments or [], known), timeout_s=timeout, waiting=Waiting())
         except InvalidInput as error:
             raise refused(command, known, error) from error
     raise typer.Exit(show_run(state, settings.gateway_url, as_json=as_json))

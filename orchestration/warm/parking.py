@@ -18,7 +18,7 @@ import dagster as dg
 
 from integrations.approvals.policy import Policy
 from integrations.approvals.values import Approval, NewApproval
-from integrations.approvals.words import approvers
+from integrations.approvals.words import approvers, pointless
 from integrations.database import RunClaim, Wait
 from integrations.database.approvals import Approvals
 from integrations.database.approving import EVENT
@@ -117,6 +117,8 @@ class Waits:
             step=step,
         )
         with shielded():
+            if self._approvals.is_pointless(wanted):
+                raise Denied(pointless(wanted))
             found = self._approvals.of_step(claim, wanted)
         if found.state == "pending":
             # Whoever looks after approvals ends it at its time, which wakes the run; this is the net beneath.

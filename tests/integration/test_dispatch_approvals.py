@@ -1,5 +1,7 @@
 """Commands that need an approval before they run, from the line that asks to the run that was approved."""
 
+from datetime import timedelta
+
 import pytest
 
 from integrations.database import Database
@@ -16,6 +18,7 @@ from tests.integration.test_dispatch_messages import answer_to, claimed
 from tests.workflows import defs
 
 ACCESS = Access(roles={"manager": ["slack:bob", "web:ada"]})
+HOUR = timedelta(hours=1)
 MANAGERS = Approval(approvers=["manager"], conversation=OFFICE)
 
 
@@ -87,6 +90,56 @@ def test_the_requester_can_take_it_back_but_not_approve_it(database, dispatch):
 
     assert "taken back by Ada. Nothing was run." in answer_to(database, message)
     assert "is over: void" in said(database, dispatch, f"/approve {approval.id}")
+
+
+def test_the_requesters_own_no_takes_it_back_wherever_it_is_said(database, dispatch):
+    message, approval = waiting(database, dispatch)
+    elsewhere = Address(channel="web", conversation="elsewhere")
+
+    assert "took your request" in _here(database, dispatch, f"/deny {approval.id}", elsewhere)
+
+    assert "taken back by Ada. Nothing was run." in answer_to(database, message)
+    assert "void" in shown(database)[-1]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_only_the_requester_could_approve_is_refused_at_once(database, dispatch, count):
+    approvers = ["web:ada"] if count == 1 else ["web:ada", "slack:bob"]
+    publish_with(database, approval=MANAGERS.model_copy(update={"approvers": tuple(approvers), "count": count}))
+
+    message = claimed(database, "/greet name=Bob")
+    assert dispatch(message) is None
+
+    assert "only you could give (web:ada" in answer_to(database, message)
+    assert database.approvals.of_message(message.message_id) is None
+    assert database.inbox.get(message.message_id).status is MessageStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"approvers": ("web:ada",), "requester_may_approve": True},
+        {"approvers": ("web:ada",), "escalate_to": ("slack:never-seen",), "escalate_after": HOUR},
+        {"approvers": ("everyone",), "count": 3},
+        {"approvers": ("web:ada", "slack:bob"), "count": 2, "may_delegate": True},
+    ],
+)
+def test_what_somebody_could_approve_some_day_is_asked_for(database, dispatch, policy):
+    publish_with(database, approval=MANAGERS.model_copy(update=policy))
+
+    _, approval = waiting(database, dispatch)
+
+    assert approval.state == "pending"
+
+
+def test_nobody_hands_their_own_request_to_whom_they_like(database, dispatch):
+    publish_with(database, approval=MANAGERS.model_copy(update={"may_delegate": True}))
+    said(database, dispatch, "/status", account="cleo")
+    message, approval = waiting(database, dispatch)
+
+    answer = _here(database, dispatch, f"/approvals delegate {approval.id} slack:cleo", message.message.address)
+
+    assert "somebody else decides" in answer
 
 
 def test_a_run_is_not_begun_if_the_requester_lost_the_right_meanwhile(database, dispatch):

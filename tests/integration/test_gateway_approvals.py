@@ -46,6 +46,36 @@ def test_what_waits_is_listed_and_approved_once(gateway, stores):
     stores.inbox.answer(claimed.message_id, [])
 
 
+def test_a_message_that_waits_tells_which_approval_it_waits_for(gateway, stores):
+    approval = held(stores, ADMINS, text="/refund order=6")
+
+    state = gateway.client.get(f"/v1/messages/{approval.message_id}").json()
+
+    wait = state["waits_for"]
+    assert (state["status"], wait["approval_id"], wait["url"]) == (
+        "waiting",
+        approval.id,
+        f"/v1/approvals/{approval.id}",
+    )
+    assert (wait["shown"], wait["approvers"], wait["missing"]) == ("/refund order=6", ["role:admin"], 1)
+    assert f"waits for approval `{approval.id}` by admin" in wait["text"]
+    post(gateway, f"{approval.id}/deny")
+    assert gateway.client.get(f"/v1/messages/{approval.message_id}").json()["waits_for"] is None
+
+
+def test_an_approver_hands_it_on_to_somebody_who_is_known(gateway, stores):
+    handing = ADMINS.model_copy(update={"may_delegate": True})
+    approval, cleo = held(stores, handing, text="/refund order=8"), person(stores, "cleo")
+
+    nobody = post(gateway, f"{approval.id}/delegate", to="slack:nobody")
+    handed = post(gateway, f"{approval.id}/delegate", to="slack:cleo")
+
+    assert (nobody.status_code, nobody.json()["errors"][0]["field"]) == (422, "to")
+    assert (handed.status_code, handed.json()["delegates"]) == (200, [cleo.id])
+    assert say(stores, approval, cleo, "deny").outcome == "denied"
+    assert post(gateway, f"{approval.id}/delegate", to="slack:cleo").status_code == 409
+
+
 def test_a_denial_reaches_the_requester(gateway, stores):
     approval = held(stores, ADMINS, text="/refund order=2")
 

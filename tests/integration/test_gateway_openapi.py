@@ -29,6 +29,7 @@ OPERATIONS = [
     "POST /v1/runs/{run_id}/cancel", "POST /v1/runs/{run_id}/retry", "GET /v1/commands", "POST /v1/events/{name}",
     "GET /v1/approvals", "GET /v1/approvals/{approval_id}",
     "POST /v1/approvals/{approval_id}/approve", "POST /v1/approvals/{approval_id}/deny",
+    "POST /v1/approvals/{approval_id}/delegate",
     "GET /v1/files/{sha}",
     "POST /v1/session-links",
     "POST /channels/webhook/{source}", "GET /healthz", "GET /readyz", "GET /metrics",
