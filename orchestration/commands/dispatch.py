@@ -31,12 +31,16 @@ from orchestration.commands.scheduling import NoSwitches, Scheduling, Switches, 
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.starting import Starting
 from orchestration.commands.turn import Turn
-from orchestration.commands.vocabulary import OVERTAKING, STARTING
+from orchestration.commands.vocabulary import OVERTAKING, STARTING, yes_or_no
 from orchestration.sealing import Sealer
 
 log = logging.getLogger(__name__)
 
 CORE = "core"
+NOTHING_ASKED = (
+    "Nothing here waits for your yes or no. `/approvals` lists what waits for a decision; `/help` shows what I can do.",
+    "这里没有等待你回答“是”或“否”的问题。`/审批` 列出等待审批的事项，`/帮助` 查看可用命令。",
+)
 
 
 class Dispatcher:
@@ -163,6 +167,9 @@ class Dispatcher:
             return None
         if not message.text.strip() and not message.attachments:
             self._starting.settle(turn, say("Your message is empty. `/help` shows what I can do.", "消息是空的。"))
+            return None
+        if yes_or_no(message.text) is not None and not message.attachments:
+            self._starting.settle(turn, say(*NOTHING_ASKED))
             return None
         config: dict[str, object] = {"message_id": turn.claimed.message_id}
         run_config: dict[str, object] = {"ops": {"receive": {"config": config}}}

@@ -342,9 +342,7 @@ def test_a_second_yes_runs_nothing_more(database, dispatch):
     propose(database)
     finish(database, dispatch(claimed(database, "yes")))
 
-    claim = dispatch(claimed(database, "yes"))
-
-    assert claim.job == "assistant"
+    assert "Nothing here waits" in say(database, dispatch, "yes")
 
 
 def test_one_yes_routed_by_two_workers_at_once_runs_the_command_once(database, dispatch):
@@ -369,20 +367,29 @@ def test_no_closes_the_proposal(database, dispatch):
     propose(database)
 
     assert "nothing was run" in say(database, dispatch, "no")
-    assert dispatch(claimed(database, "yes")).job == "assistant"
+    assert "Nothing here waits" in say(database, dispatch, "yes")
 
 
 def test_somebody_elses_yes_is_no_yes(database, dispatch):
     propose(database, "ada")
 
-    assert dispatch(claimed(database, "yes", account="bob")).job == "assistant"
+    message = claimed(database, "yes", account="bob")
+    assert dispatch(message) is None
+    assert "Nothing here waits" in answer_to(database, message)
 
 
 def test_a_yes_said_before_the_question_is_no_yes(database, dispatch):
     early = claimed(database, "yes")
     propose(database)
 
-    assert dispatch(early).job == "assistant"
+    assert dispatch(early) is None
+    assert "Nothing here waits" in answer_to(database, early)
+
+
+@pytest.mark.parametrize(("text", "told"), [("No.", "waits for your yes or no"), ("是", "没有等待你回答")])
+def test_a_bare_yes_or_no_with_nothing_asked_needs_no_model(database, dispatch, text, told):
+    assert told in say(database, dispatch, text)
+    assert database.runs.latest(tenant="default") == []
 
 
 def test_the_button_of_an_older_question_does_not_answer_a_newer_one(database, dispatch):
