@@ -80,11 +80,12 @@ class Making:
         try:
             found = read(_OPTION.sub(" ", when).strip())
         except Unclear as error:
-            return "⚠️ " + asker.say(error.english, error.chinese)
+            return "⚠️ " + asker.say(error.english, error.chinese) + _command_understood(line, catalogue, asker)
         parsed = parse("/" + line.lstrip("/／"), catalogue)
         spec = catalogue.find(parsed.command or "")
         if spec is None or parsed.errors:
-            return explain("/" + line.lstrip("/／"), parsed.errors, spec, asker.language)
+            told = explain("/" + line.lstrip("/／"), parsed.errors, spec, asker.language)
+            return f"{told}\n\n{_time_understood(when, found.cron, asker)}"
         if refusal := self._refusal(spec, parsed.args, asker):
             return refusal
         said = _OPTION.sub(" ", when).strip(" \"'“”「」")
@@ -158,6 +159,19 @@ def _parts(words: str, catalogue: Catalogue) -> tuple[str, str] | None:
     quoted = bool(found) and found[0].quoted and len(found) > 1
     after = [word for word in found[1:] if not _OPTION.fullmatch(word.text)] if quoted else []
     return (words[: after[0].start].strip(), words[after[0].start :]) if after else None
+
+
+def _command_understood(line: str, catalogue: Catalogue, asker: Asker) -> str:
+    """Tell that the command is well, where it is, so that nobody looks for the mistake there."""
+    parsed = parse("/" + line.lstrip("/／"), catalogue)
+    if parsed.errors or catalogue.find(parsed.command or "") is None:
+        return ""
+    return asker.say(f"\nThe command was understood: `/{parsed.command}`.", f"\n命令已理解：`/{parsed.command}`。")
+
+
+def _time_understood(when: str, cron: str, asker: Asker) -> str:
+    said = when.strip(" \"'“”「」")
+    return asker.say(f"The time was understood: {said} (`{cron}`).", f"时间已理解：{said}（`{cron}`）。")
 
 
 def usage(asker: Asker) -> str:

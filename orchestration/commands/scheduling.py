@@ -19,6 +19,10 @@ from orchestration.timing import following, zone_named
 
 NAME = "schedule"
 LEAST_PREFIX = 3
+MOST_WITH_BUTTONS = 3
+"""Schedules of a list that have all their buttons; of more, each has one that shows it, with its buttons."""
+MOST_SHOWN = 500
+"""Characters of a schedule's last answer that are shown."""
 _WORDS = {
     "add": "add new create make 添加 新增 新建 加",
     "list": "list ls all 列表 所有 全部",
@@ -100,7 +104,7 @@ class Scheduling:
         if verb == "add":
             return self._add(rest if first.casefold() in _MEANT else words, asker, message_id)
         if verb == "list":
-            return self._list(asker), ()
+            return self._list(asker)
         if verb == "timezone":
             return self._timezone(rest.strip(), asker), ()
         found = self._find(rest, asker)
@@ -108,9 +112,9 @@ class Scheduling:
             return found, ()
         if verb == "run":
             return self._run_now(found, asker, message_id), ()
-        return {"show": self._show, "pause": self._pause, "resume": self._resume, "remove": self._remove}[verb](
-            found, asker
-        ), ()
+        about = {"show": self._show, "pause": self._pause, "resume": self._resume, "remove": self._remove}
+        told = about[verb](found, asker)
+        return told if isinstance(told, tuple) else (told, ())
 
     def make(self, args: dict[str, object], asker: Asker, made_by: str) -> str:
         """Make what was agreed to; the same `made_by` again changes nothing."""
@@ -140,20 +144,23 @@ class Scheduling:
         url = self._settings.schedule_url(schedule.name)
         times = self._making.next(new, asker.language, 1)
         return asker.say(
-            f"⏰ `{schedule.id}`: /{new.command}, {new.said}. First: {times}. I answer here. "
+            f"⏰ `{schedule.id}`: /{new.command}, {new.said}. First: {times}. {_answers(schedule, asker)} "
             f"[In Dagster]({url}); `/schedule list` shows all.",
-            f"⏰ `{schedule.id}`：/{new.command}，{new.said}。首次：{times}。结果会发到这里。"
+            f"⏰ `{schedule.id}`：/{new.command}，{new.said}。首次：{times}。{_answers(schedule, asker)}"
             f"[在 Dagster 中查看]({url})；`/定时 列表` 查看全部。",
         )
 
-    def _list(self, asker: Asker) -> str:
+    def _list(self, asker: Asker) -> Said:
         found = self._of(asker)
         if not found:
-            return asker.say("There are no schedules yet. ", "还没有定时任务。") + usage(asker)
+            return asker.say("There are no schedules yet. ", "还没有定时任务。") + usage(asker), ()
         on = self._switches.running([schedule.name for schedule in found])
-        return "\n".join(
-            [asker.say("**Schedules**", "**定时任务**"), *(self._line(one, asker, on=one.name in on) for one in found)]
-        )
+        lines = [self._line(one, asker, on=one.name in on) for one in found]
+        if len(found) <= MOST_WITH_BUTTONS:
+            buttons = [button for one in found for button in _buttons(one, asker, on=one.name in on)]
+        else:
+            buttons = [_button(one, asker, "Show", "查看", "show") for one in found]
+        return "\n".join([asker.say("**Schedules**", "**定时任务**"), *lines]), tuple(buttons)
 
     def _line(self, schedule: Schedule, asker: Asker, *, on: bool) -> str:
         what = schedule.what
@@ -170,7 +177,7 @@ class Scheduling:
         why = schedule.paused_why
         return asker.say("paused", "已暂停") + (f": {why}" if why else "")
 
-    def _show(self, schedule: Schedule, asker: Asker) -> str:
+    def _show(self, schedule: Schedule, asker: Asker) -> Said:
         what, on = schedule.what, bool(self._switches.running([schedule.name]))
         place = f"{what.address.channel}/{what.address.conversation}"
         last = self._database.inbox.get(schedule.last_message) if schedule.last_message else None
@@ -183,7 +190,8 @@ class Scheduling:
         if last is not None and last.run_id:
             url = self._settings.run_url(last.run_id)
             lines.append(asker.say("Last: ", "上次：") + f"[{last.run_id[:8]}]({url}) · {last.status.value}")
-        return "\n".join(lines)
+            lines += [f"> {line}" for one in last.replies[-1:] for line in one.text[:MOST_SHOWN].splitlines()]
+        return "\n".join(lines), _buttons(schedule, asker, on=on)
 
     def _pause(self, schedule: Schedule, asker: Asker) -> str:
         self._switches.off(schedule.name, schedule.what.cron)
@@ -260,3 +268,29 @@ class Scheduling:
             f"Which one? `/schedule list` shows their ids; give at least {LEAST_PREFIX} characters of one.",
             f"哪一个？`/定时 列表` 可查看 ID，请至少输入前 {LEAST_PREFIX} 个字符。",
         )
+
+
+def _buttons(schedule: Schedule, asker: Asker, *, on: bool) -> tuple[Choice, ...]:
+    """Return what can be done with a schedule; each says what can be typed as well, and is looked at when it is."""
+    pause_or_resume = ("Pause", "暂停", "pause") if on else ("Resume", "恢复", "resume")
+    return (
+        _button(schedule, asker, *pause_or_resume),
+        _button(schedule, asker, "Run now", "立即运行", "run-now"),
+        _button(schedule, asker, "Remove", "删除", "remove").model_copy(update={"style": "danger"}),
+    )
+
+
+def _button(schedule: Schedule, asker: Asker, label: str, chinese: str, verb: str) -> Choice:
+    text = asker.say(f"/schedule {verb} {schedule.id}", f"/定时 {chinese} {schedule.id}")
+    return Choice(label=f"{asker.say(label, chinese)} {schedule.id}", text=text)
+
+
+def _answers(schedule: Schedule, asker: Asker) -> str:
+    """Tell where it answers; a program's conversation is read by nobody, so there it is named with how to read it."""
+    if asker.address.channel != "rest":
+        return asker.say("I answer here.", "结果会发到这里。")
+    return asker.say(
+        f"I answer in the conversation `{asker.address.conversation}`, whose last answer "
+        f"`/schedule show {schedule.id}` shows.",
+        f"结果会发到会话 `{asker.address.conversation}`，`/定时 查看 {schedule.id}` 可查看最近一次结果。",
+    )

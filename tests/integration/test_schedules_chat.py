@@ -155,7 +155,9 @@ def test_it_may_be_said_without_quotes_and_in_chinese(chat, said, cron, missed):
     ("said", "told"),
     [
         ('/schedule add "every mensday 9:00" greet name=Ada', "I don't understand `every mensday 9:00`"),
+        ('/schedule add "every mensday 9:00" greet name=Ada', "The command was understood: `/greet`"),
         ('/schedule add "every monday 9:00" gret name=Ada', "Did you mean /greet?"),
+        ('/schedule add "every monday 9:00" gret name=Ada', "The time was understood: every monday 9:00 (`0 9 * * 1`)"),
         ('/schedule add "every monday 9:00" greet', "name is missing"),
         ('/schedule add "every monday 9:00" greet name=Ada times=9', "times"),
         ('/schedule add "every monday 9:00" help', "Only workflows can be scheduled"),
@@ -171,6 +173,43 @@ def test_what_can_not_be_is_explained_and_changes_nothing(chat, said, told):
     assert "12345678" not in "\n".join(chat.posts())
     assert chat.told("yes") == "" or chat.database.schedules.all() == []
     assert chat.database.schedules.all() == []
+
+
+def test_a_list_has_buttons_that_do_what_they_say_for_whom_they_may(chat):
+    schedule = chat.made()
+    (listed,) = chat.say("/schedule list").replies
+    assert [one.label.split()[0] for one in listed.choices] == ["Pause", "Run", "Remove"]
+
+    others = [chat.told(one.text, "bob") for one in listed.choices]
+    assert all("Which one?" in told for told in others)
+    assert "is paused" in chat.told(listed.choices[0].text)
+    (paused,) = chat.say("/定时 列表").replies
+    assert paused.choices[0].label == f"恢复 {schedule.id}"
+    assert "已恢复" in chat.told(paused.choices[0].text)
+    assert "runs" in chat.told(listed.choices[1].text)
+    assert [message.command for message in chat.waiting()] == ["greet"]
+    assert "is removed" in chat.told(listed.choices[2].text)
+    assert chat.database.schedules.all() == []
+
+
+def test_of_many_schedules_each_has_one_button_to_its_own(chat):
+    for _ in range(4):
+        chat.made()
+
+    (listed,) = chat.say("/schedule list").replies
+    (shown,) = chat.say(listed.choices[0].text).replies
+
+    assert {one.label for one in listed.choices} == {f"Show {one.id}" for one in chat.database.schedules.all()}
+    assert len(shown.choices) == 3
+
+
+def test_a_schedule_made_over_rest_says_where_it_answers_and_how_to_read_it(chat):
+    place = Address(channel="rest", conversation="nightly")
+
+    made = chat.told('/schedule add "every day 9:00" greet name=Ada', address=place)
+
+    (schedule,) = chat.database.schedules.all()
+    assert f"in the conversation `nightly`, whose last answer `/schedule show {schedule.id}` shows" in made
 
 
 def test_nobody_schedules_what_they_may_not_run_and_nobody_more_than_the_bound(chat):
