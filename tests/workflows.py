@@ -16,7 +16,7 @@ class Region(Enum):
 
 
 class Greet(dg.Config):
-    name: str = Field(description="Whom to greet")
+    name: str = Field(description="Whom to greet.", json_schema_extra={"description_zh": "要问候的人。"})
     times: int = Field(default=1, ge=1, le=3)
 
 

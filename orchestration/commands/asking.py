@@ -54,7 +54,8 @@ def can_be_asked(asker: Asker) -> bool:
 
 
 def _question(spec: CommandSpec, argument: Argument, left: int, asker: Asker) -> str:
-    what = f": {argument.description}" if argument.description else ""
+    described = argument.described(asker.language)
+    what = f": {described}" if described else ""
     form = expected(argument.json_schema, asker.language)
     more = asker.say(f" (then {left - 1} more)", f"（之后还有 {left - 1} 项）") if left > 1 else ""
     english, chinese = ("Just answer", "请直接回答") if asker.direct else ("Mention me and answer", "请@我并回答")
@@ -84,7 +85,7 @@ def _field(argument: Argument, language: Language) -> Question:
     return Question.model_validate(
         {
             "name": argument.name,
-            "label": argument.description or argument.name,
+            "label": argument.described(language) or argument.name,
             "kind": "choice" if options else _KINDS.get(argument.kind, "text"),
             "options": options,
             "hint": expected(argument.json_schema, language),

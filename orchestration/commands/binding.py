@@ -129,7 +129,7 @@ class _Binder:
             if not argument.required or argument.name in self.args or argument.name in reported:
                 continue
             form = expected(argument.json_schema, self._language)
-            what = f" ({argument.description})" if argument.description else ""
+            what = f" ({said})" if (said := argument.described(self._language)) else ""
             english = f"{argument.name} is missing{what}: expected {form}, as in {self._shown} {argument.name}=…"
             chinese = f"缺少参数 {argument.name}{what}：应为{form}，例如 {self._shown} {argument.name}=…"
             end = len(self._text)

@@ -32,7 +32,7 @@ from orchestration.commands.vocabulary import CONTROLS, same_name
 
 log = logging.getLogger(__name__)
 
-_SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret"})
+_SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret", "description_zh"})
 PLATFORM_JOBS = frozenset({("core", "assistant")})
 """Jobs that take a message id and must never be started with somebody else's."""
 
@@ -176,6 +176,7 @@ def _arguments(slots: Sequence[Slot]) -> Iterable[Argument]:
                 json_schema=schema,
                 required=required,
                 description=(field.description or "").strip(),
+                description_zh=str(schemas[name].get("description_zh", "")).strip(),
                 secret=field.is_secret,
             )
             if field.is_secret and without_null(schema).get("type") != "string":

@@ -138,8 +138,8 @@ def _argument(argument: Argument, spec: CommandSpec, language: Language) -> str:
         notes.append(pick(language, f"default {_typed(default)}", f"默认 {_typed(default)}"))
     if argument.name == spec.rest:
         notes.append(pick(language, "takes the rest of the line", "可占用行内其余文字"))
-    described = f" {argument.description}" if argument.description else ""
-    return f"- `{argument.name}`{described} ({'; '.join(notes)})"
+    what = argument.described(language)
+    return f"- `{argument.name}`{f' {what}' if what else ''} ({'; '.join(notes)})"
 
 
 def _width(text: str) -> int:

@@ -122,7 +122,7 @@ def questions_for(spec: CommandSpec, args: dict[str, object], sentence: str) -> 
 
 
 def _question(argument: Argument, language: Language) -> str:
-    what = argument.description or argument.name
+    what = argument.described(language) or argument.name
     form = expected(argument.json_schema, language)
     return pick(language, f"{what}? (`{argument.name}`: {form})", f"{what}？（`{argument.name}`：{form}）")
 
@@ -201,7 +201,7 @@ def _number(argument: Argument, sentence: str, spec: CommandSpec) -> tuple[objec
 
 
 def _is_about_addresses(argument: Argument, spec: CommandSpec) -> bool:
-    about = f"{argument.name} {argument.description} {spec.description}".casefold()
+    about = f"{argument.name} {argument.description} {argument.description_zh} {spec.description}".casefold()
     return (argument.is_text or _items_are_text(argument)) and any(word in about for word in ("url", "host", "address"))
 
 

@@ -14,6 +14,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from integrations.database.turns import AtOnce
+from orchestration.commands.language import Language
 from orchestration.commands.policy import Traits
 from orchestration.commands.values import Schema, in_config_form, without_null
 
@@ -34,7 +35,13 @@ class Argument(Frozen):
     json_schema: dict[str, object]
     required: bool = False
     description: str = ""
+    description_zh: str = ""
     secret: bool = False
+
+    def described(self, language: Language) -> str:
+        """Return what it is, in this language where its author gave that, without the full stop of a sentence."""
+        said = self.description_zh if language == "zh" and self.description_zh else self.description
+        return said.rstrip(" .。")
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,8 @@ def specs() -> dict[str, CommandSpec]:
 def test_the_config_class_of_a_job_is_its_argument_list(specs):
     name, times = specs["greet"].arguments
 
-    assert (name.name, name.required, name.description) == ("name", True, "Whom to greet")
+    assert (name.name, name.required, name.description) == ("name", True, "Whom to greet.")
+    assert (name.described("en"), name.described("zh")) == ("Whom to greet", "要问候的人")
     assert (times.name, times.required) == ("times", False)
     assert times.json_schema == {"default": 1, "maximum": 3, "minimum": 1, "type": "integer"}
     assert times.path == ("ops", "greet_op", "config", "times")

@@ -135,5 +135,5 @@ def test_what_is_missing_is_asked_in_the_language_of_the_sentence():
     greet = TEST_COMMANDS["greet"]
 
     assert questions_for(greet, {}, "greet somebody") == ("Whom to greet? (`name`: text)",)
-    assert questions_for(greet, {}, "打个招呼") == ("Whom to greet？（`name`：文字）",)
+    assert questions_for(greet, {}, "打个招呼") == ("要问候的人？（`name`：文字）",)
     assert questions_for(greet, {"name": "Ada"}, "greet Ada") == ()
