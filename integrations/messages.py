@@ -152,11 +152,11 @@ class Card(Frozen):
 
 
 class Question(Frozen):
-    """One field of a form; `name` is the argument's."""
+    """One field of a form; `name` is the argument's. A `secret` one shows dots where the network can."""
 
     name: str
     label: str
-    kind: Literal["text", "long_text", "number", "boolean", "choice", "date"] = "text"
+    kind: Literal["text", "long_text", "number", "boolean", "choice", "date", "secret"] = "text"
     required: bool = True
     options: tuple[Choice, ...] = ()
     value: str = ""

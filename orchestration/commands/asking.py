@@ -7,6 +7,7 @@ from integrations.channels.capabilities import Capabilities
 from integrations.database import Pending
 from integrations.messages import Choice, Form, OutboundMessage, Question
 from orchestration.commands.asker import Asker
+from orchestration.commands.help import command_line
 from orchestration.commands.language import Language, pick
 from orchestration.commands.problems import Problem
 from orchestration.commands.spec import Argument, CommandSpec
@@ -15,15 +16,16 @@ from orchestration.commands.wording import expected
 
 MOST_OPTIONS = 20
 _SAME = {"terminal": "web"}
+OURS = frozenset({"web", "terminal"})
+"""Channels whose transcript is ours alone, where what was said is shown as it is kept."""
 _KINDS = {"boolean": "boolean", "integer": "number", "number": "number"}
 
 
 def wanting(spec: CommandSpec, args: Mapping[str, object], problems: Sequence[Problem]) -> list[Argument]:
-    """Return the arguments to ask for; none where something else is wrong, or one is a secret that nobody may read."""
+    """Return the arguments to ask for; none where something else is wrong."""
     if not all(problem.missing for problem in problems):
         return []
-    missing = [argument for argument in spec.arguments if argument.required and argument.name not in args]
-    return [] if any(argument.secret for argument in missing) else missing
+    return [argument for argument in spec.arguments if argument.required and argument.name not in args]
 
 
 def ask(
@@ -31,13 +33,16 @@ def ask(
 ) -> tuple[OutboundMessage, Pending | None] | None:
     """Return what to ask, and what to remember where a typed answer is waited for.
 
-    None where nobody can be asked: a program, or somebody who reads it tomorrow.
+    None where nobody can be asked: a program, or somebody who reads it tomorrow. A secret is asked for by a form, which
+    its sender alone sees filled in, or where nobody else reads; elsewhere it is told how to give it.
     """
     can = _shown_on(asker.address.channel)
     if can is None or not can_be_asked(asker):
         return None
     if can.forms:
         return _form(spec, args, missing, asker, complaint), None
+    if not asker.direct and any(argument.secret for argument in missing):
+        return OutboundMessage(address=asker.address, text=_elsewhere(spec, args, missing, asker)), None
     argument = missing[0]
     question = OutboundMessage(
         address=asker.address,
@@ -62,6 +67,26 @@ def _question(spec: CommandSpec, argument: Argument, left: int, asker: Asker) ->
     return asker.say(
         f"**{argument.name}**{what}\n`/{spec.name}` needs it: {form}{more}. {english}, or `/stop`.",
         f"**{argument.name}**{what}\n`/{spec.name}` 需要{form}{more}。{chinese}，或输入 `/停止`。",
+    ) + (_sealing(asker) if argument.secret else "")
+
+
+def _sealing(asker: Asker) -> str:
+    """Tell what becomes of a secret; what a network keeps of the message is not in our hands."""
+    delete = asker.address.channel not in OURS
+    return asker.say(
+        "\n🔒 I keep it sealed and show it nowhere." + (" Delete your message here afterwards." if delete else ""),
+        "\n🔒 我会加密保存，不会显示。" + ("之后请删除你在此处的消息。" if delete else ""),
+    )
+
+
+def _elsewhere(spec: CommandSpec, args: Mapping[str, object], missing: Sequence[Argument], asker: Asker) -> str:
+    """Tell how to give a secret where others don't read it."""
+    names = ", ".join(argument.name for argument in missing if argument.secret)
+    line = command_line(spec, {name: value for name, value in args.items() if not spec.by_name[name].secret})
+    return asker.say(
+        f"🔒 `/{spec.name}` needs a secret ({names}), and others read here. Write to me directly, and I ask for it "
+        f"there: `{line}`",
+        f"🔒 `/{spec.name}` 需要机密参数（{names}），而这里有其他人。请与我单聊，我会在那里询问：`{line}`",
     )
 
 
@@ -86,7 +111,7 @@ def _field(argument: Argument, language: Language) -> Question:
         {
             "name": argument.name,
             "label": argument.described(language) or argument.name,
-            "kind": "choice" if options else _KINDS.get(argument.kind, "text"),
+            "kind": "secret" if argument.secret else "choice" if options else _KINDS.get(argument.kind, "text"),
             "options": options,
             "hint": expected(argument.json_schema, language),
         }

@@ -193,9 +193,12 @@ class Dispatcher:
             self._database.questions.drop(turn.message.address, turn.principal.id)
             self._starting.settle(turn, GONE.message, failed=True)
             return None
-        said = {pending.argument: turn.message.text} if turn.message.text.strip() else {}
-        values = {**pending.args, **said}
+        text = turn.message.text
+        values = {**pending.args, **({pending.argument: text} if text.strip() else {})}
         parsed = parse_structured(spec.name, values, self._catalogue(), turn.asker.language, turn.moment(self._zone))
+        if spec.by_name[pending.argument].secret:
+            turn.hide(spec, [(0, len(text))])
+        parsed = self._sealed(turn, spec, parsed)
         if self._starting.refused(turn, spec):
             return None
         if not parsed.errors:

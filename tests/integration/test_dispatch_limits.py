@@ -129,6 +129,20 @@ def test_a_secret_that_was_typed_is_kept_encrypted_and_nowhere_else(database, tm
     assert (tmp_path / "sealing_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_secret_that_was_asked_for_is_kept_encrypted_and_nowhere_else(database, tmp_path):
+    dispatch = dispatcher(database, tmp_path)
+
+    asked = say(database, dispatch, "/secretive")
+    answer = claimed(database, WORD)
+    claim = dispatch(answer)
+
+    given = claim.request["run_config"]["ops"]["secretive_op"]["config"]["key"]
+    assert "I keep it sealed and show it nowhere" in asked
+    assert open_sealed(database, Settings(home=tmp_path), given).get_secret_value() == WORD
+    assert WORD not in rows(database)
+    assert database.inbox.get(answer.message_id).text == "•••"
+
+
 def test_a_secret_of_a_program_and_one_beside_a_mistake_are_not_kept_either(database, tmp_path):
     dispatch = dispatcher(database, tmp_path)
     assert dispatch(claimed(database, command="secretive", args={"key": WORD})) is not None

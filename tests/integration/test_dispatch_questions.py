@@ -145,8 +145,17 @@ def test_programs_and_slow_mail_are_told_how_the_command_is_written(database, di
     assert started(database, dispatch, "Ada", channel=channel).job == "assistant"
 
 
-def test_secrets_are_not_asked_for(database, dispatch):
-    assert "key is missing" in asked(database, dispatch, "/secretive").text
+def test_a_secret_is_not_asked_for_where_others_read(database, dispatch):
+    told = asked(database, dispatch, "/secretive", direct=False)
+
+    assert "Write to me directly, and I ask for it there: `/secretive`" in told.text
+    assert started(database, dispatch, "my word", direct=False).job == "assistant"
+
+
+def test_a_form_for_a_secret_shows_dots_where_the_network_can(database, dispatch):
+    (question,) = asked(database, dispatch, "/secretive", channel="slack", direct=False).form.questions
+
+    assert (question.name, question.kind) == ("key", "secret")
 
 
 def test_a_structured_call_is_refused_and_not_asked_back(database, dispatch):

@@ -136,7 +136,7 @@ def _question(question: Question) -> Json:
     if question.kind == "date":
         chosen = {"initial_date": question.value} if question.value else {}
         return {"tag": "date_picker", **common, "placeholder": hint, **chosen}
-    kind = "multiline_text" if question.kind == "long_text" else "text"
+    kind = {"long_text": "multiline_text", "secret": "password"}.get(question.kind, "text")
     return {"tag": "input", **common, "placeholder": hint, "default_value": question.value, "input_type": kind}
 
 

@@ -99,4 +99,6 @@ def _input(question: Question) -> Json:
     shown["placeholder"] = question.hint
     if question.kind == "number":
         return {**shown, "type": "Input.Number"}
+    if question.kind == "secret":
+        return {**shown, "type": "Input.Text", "style": "Password"}
     return {**shown, "type": "Input.Text", "isMultiline": question.kind == "long_text"}
