@@ -56,6 +56,13 @@ class Commands(Store):
         with self._transaction() as connection:
             return connection.execute(sa.delete(commands).where(commands.c.location.not_in(list(locations)))).rowcount
 
+    def of_job(self, location: str, job: str) -> StoredCommand | None:
+        """Return the command of a job, or None where it is none."""
+        query = sa.select(commands).where(commands.c.location == location, commands.c.job == job)
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return StoredCommand(row.name, row.location, row.job, row.spec) if row is not None else None
+
     def all(self) -> list[StoredCommand]:
         """Return every command, by name."""
         with self._transaction() as connection:

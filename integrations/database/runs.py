@@ -14,7 +14,7 @@ from integrations.database.engine import Store, notify
 from integrations.database.records import QueuedRun, RunClaim
 from integrations.database.run_tables import run_queue
 from integrations.database.tables import inbox
-from integrations.database.turns import ITS_TURN, wake_next
+from integrations.database.turns import ITS_TURN, AtOnce, wake_next
 from integrations.errors import LeaseLost
 from integrations.messages import Address
 
@@ -69,7 +69,16 @@ _BEAT = sa.text("""
 class RunQueue(Store):
     """Runs from their request to their end."""
 
-    def submit(self, run_id: str, *, location: str, job: str, tenant: str = "default", priority: int = 10) -> bool:
+    def submit(
+        self,
+        run_id: str,
+        *,
+        location: str,
+        job: str,
+        tenant: str = "default",
+        priority: int = 10,
+        at_once: AtOnce | None = None,
+    ) -> bool:
         """Queue a run that Dagster has created (launchpad, schedule, sensor); False where it is queued already.
 
         A finished row is queued anew: Dagster resumes runs under their own id. Whoever takes it looks for the run.
@@ -81,7 +90,9 @@ class RunQueue(Store):
             "attempts": 0,
             "request": sa.null(),
         }
-        row = insert(run_queue).values(run_id=run_id, location=location, job=job, tenant=tenant, priority=priority)
+        turns = {"concurrency_key": at_once.key, "concurrency": at_once.limit} if at_once else {}
+        values = {"run_id": run_id, "location": location, "job": job, "tenant": tenant, "priority": priority, **turns}
+        row = insert(run_queue).values(values)
         with self._transaction() as connection:
             done = connection.execute(
                 row.on_conflict_do_update(

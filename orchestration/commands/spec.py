@@ -6,7 +6,7 @@ names carries them as `x-names`, in the order of `enum`.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from string import Formatter
 from typing import cast
@@ -76,6 +76,8 @@ class CommandSpec(Traits):
     arguments: tuple[Argument, ...] = ()
     run_config: dict[str, object] = Field(default_factory=dict[str, object])
     """The job's own default config; arguments are laid over it."""
+    stale: str = ""
+    """Why its choices are those of an earlier time."""
 
     @cached_property
     def by_name(self) -> dict[str, Argument]:
@@ -99,11 +101,15 @@ class CommandSpec(Traits):
 
     def at_once(self, args: Mapping[str, object]) -> AtOnce | None:
         """Return the concurrency key that a run with these arguments has, and how many of it may run at once."""
+        return None if self.concurrency_key is None else self.at_once_with(self.run_config_for(args))
+
+    def at_once_with(self, run_config: Mapping[str, object]) -> AtOnce | None:
+        """Return the same of a run with this run config, wherever it was launched."""
         if self.concurrency_key is None:
             return None
         parts: list[str] = []
         for literal, place, _, _ in Formatter().parse(self.concurrency_key):
-            value = args.get(place, self.by_name[place].json_schema.get("default")) if place in self.by_name else None
+            value = _configured(self.by_name[place], run_config, self.run_config) if place in self.by_name else None
             parts += [literal, "" if value is None else str(value)]
         return AtOnce("".join(parts)[:MAX_KEY], self.concurrency)
 
@@ -117,6 +123,21 @@ class CommandSpec(Traits):
                 section = cast("dict[str, object]", section.setdefault(key, {}))
             section[argument.path[-1]] = in_config_form(value, argument.json_schema)
         return config
+
+
+def _configured(argument: Argument, *configs: Mapping[str, object]) -> object:
+    """Return what the first of these run configs that says so gives to an argument; else its default."""
+    for config in configs:
+        if (value := _at(argument.path, config)) is not None:
+            return value
+    default = argument.json_schema.get("default")
+    return None if default is None else in_config_form(default, argument.json_schema)
+
+
+def _at(path: Sequence[str], config: object) -> object:
+    for key in path:
+        config = cast("Mapping[str, object]", config).get(key) if isinstance(config, Mapping) else None
+    return config
 
 
 def _described(argument: Argument) -> Schema:

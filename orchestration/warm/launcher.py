@@ -9,10 +9,12 @@ from typing import Any, Self
 import dagster as dg
 import sqlalchemy as sa
 
+from integrations.database.catalogue import Commands
 from integrations.database.engine import connect
 from integrations.database.runs import RunQueue
 from integrations.errors import Misconfigured
 from integrations.messages import Priority
+from orchestration.commands.spec import CommandSpec
 from orchestration.warm.internals import (
     FINISHED_STATUSES,
     CheckRunHealthResult,
@@ -55,12 +57,15 @@ class WarmRunLauncher(RunLauncher[Any], ConfigurableClass):
     @property
     def queue(self) -> RunQueue:
         """The run queue, in the database of Dagster's events."""
+        return RunQueue(self._connected())
+
+    def _connected(self) -> sa.Engine:
         if self._engine is None:
             storage = self._instance.event_log_storage
             if not isinstance(storage, WarmEventLogStorage):
                 raise Misconfigured("dagster.yaml must name WarmEventLogStorage: the run queue lies in its database")
             self._engine = connect(storage.postgres_url, pool_size=2, name="runbell-launcher")
-        return RunQueue(self._engine)
+        return self._engine
 
     def dispose(self) -> None:
         """Close the connections."""
@@ -115,9 +120,16 @@ class WarmRunLauncher(RunLauncher[Any], ConfigurableClass):
         origin = run.remote_job_origin
         if origin is None:
             raise Misconfigured(f"run {run.run_id} names no code location, so no worker can load its job")
+        command = Commands(self._connected()).of_job(origin.location_name, run.job_name)
+        spec = CommandSpec.model_validate(command.spec) if command is not None else None
+        at_once = spec.at_once_with(run.run_config) if spec is not None else None
+        if at_once is not None:
+            told = f"It takes its turn: of {at_once.key!r}, at most {at_once.limit} run at once."
+            self._instance.report_engine_event(told, run)
         self.queue.submit(
             run.run_id,
             location=origin.location_name,
             job=run.job_name,
             priority=Priority.BACKFILL if _BACKFILL_TAG in run.tags else Priority.TIMER,
+            at_once=at_once,
         )

@@ -4,6 +4,8 @@ import dagster as dg
 import pytest
 
 from integrations.errors import Misconfigured
+from orchestration.commands.publishing import publish
+from orchestration.commands.spec import CommandSpec
 from orchestration.warm.internals import ResumeRunContext, WorkerStatus
 from orchestration.warm.launcher import WarmRunLauncher
 from orchestration.warm.location import load_location
@@ -52,6 +54,22 @@ def test_backfills_wait_behind_everything_else(warm: WarmHome) -> None:
     claims = warm.database.runs.claim("jobs", "someone", limit=2)
 
     assert [claim.run_id for claim in claims] == [before.run_id, behind.run_id]
+
+
+def test_launched_runs_take_turns_as_those_of_messages_do(warm: WarmHome) -> None:
+    publish(warm.database, "jobs", [CommandSpec(name="five", location="jobs", job="five", concurrency_key="till")])
+    first, second = launched(warm), launched(warm, **{"dagster/backfill": "x"})
+
+    claims = warm.database.runs.claim("jobs", "someone", limit=2)
+    waiting = warm.database.runs.get(second.run_id)
+    warm.database.runs.finish(claims[0])
+    later = warm.database.runs.claim("jobs", "someone", limit=2)
+
+    assert [claim.run_id for claim in claims] == [first.run_id]
+    assert waiting is not None
+    assert (waiting.state, waiting.concurrency_key) == ("queued", "till")
+    assert [claim.run_id for claim in later] == [second.run_id]
+    assert any("at most 1 run at once" in (event.message or "") for event in warm.events(second.run_id))
 
 
 def test_a_run_without_a_location_is_refused_with_the_reason(warm: WarmHome) -> None:
