@@ -80,7 +80,7 @@ def main() -> None:
         worker=worker_id(CORE),
         version=importlib.metadata.version("runbell"),
     )
-    assembly.publish_commands(runtime.database, runtime.location)
+    assembly.Publishing(runtime.database, runtime.location)()
     dispatcher = Dispatcher(runtime.database, settings, location=CORE, worker=runtime.worker)
     worker = Worker(runtime, dispatcher).start()
     stop = threading.Event()

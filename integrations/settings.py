@@ -108,6 +108,9 @@ class Workers(Section):
     shrink_after_s: float = Field(default=120.0, ge=0, description="How long a worker must be one too many to go.")
     threads: int = 8
     lease_s: float = 15.0
+    choices_s: float = Field(
+        default=300.0, ge=1, le=86_400, description="How often the choices of arguments are computed anew."
+    )
     op_timeout_s: float = 300.0
     stuck_after_s: float = Field(
         default=30.0, description="When a thread that does not stop (native code) is given up, and its worker replaced."

@@ -46,7 +46,9 @@ MOST_CHOICES = 1000
 
 @dataclass(frozen=True)
 class Choices:
-    """Restricts a text to what a function returns, which is asked whenever a worker loads the code.
+    """Restricts a text to what a function returns, which is asked when a worker loads the code and every five minutes.
+
+    While it fails, the last ones stay, and `/status` tells administrators so (setting `workers.choices_s`).
 
     `region: Annotated[str, Choices(regions)]`
     """

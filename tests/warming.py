@@ -69,9 +69,9 @@ class WarmHome:
             worker=worker_id(location),
             version="test",
         )
-        dispatch = None
+        dispatch = publish = None
         if location == "core":
-            assembly.publish_commands(self.database, runtime.location)
+            publish = assembly.Publishing(self.database, runtime.location)
             dispatch = Dispatcher(
                 self.database,
                 settings,
@@ -79,7 +79,7 @@ class WarmHome:
                 worker=runtime.worker,
                 switches=Clockwork(runtime.instance, settings),
             )
-        worker = Worker(runtime, dispatch).start()
+        worker = Worker(runtime, dispatch, publish).start()
         try:
             yield worker
         finally:

@@ -8,8 +8,9 @@ argument if it is text, or the only text among optional ones if it comes first.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import cast
 
 import dagster as dg
@@ -24,7 +25,7 @@ from integrations.near import near
 from integrations.settings_access import Access
 from orchestration.authoring import KEY
 from orchestration.commands.policy import Declared, places_of
-from orchestration.commands.schemas import Inexpressible, schema_of_type, schemas_of_class
+from orchestration.commands.schemas import ChoicesFailed, Inexpressible, schema_of_type, schemas_of_class
 from orchestration.commands.slots import Slot, slots_of
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.values import Schema, without_null
@@ -32,24 +33,37 @@ from orchestration.commands.vocabulary import CONTROLS, same_name
 
 log = logging.getLogger(__name__)
 
+MAX_REASON = 300
 _SAID_ELSEWHERE = frozenset({"title", "description", "dagster__is_secret", "description_zh"})
 PLATFORM_JOBS = frozenset({("core", "assistant")})
 """Jobs that take a message id and must never be started with somebody else's."""
 
 
-def compile_location(repository: RepositoryDefinition, location_name: str) -> list[CommandSpec]:
-    """Return the commands of a code location, by name; a job that can't be one is left out with a logged reason."""
+def compile_location(
+    repository: RepositoryDefinition, location_name: str, before: Mapping[str, CommandSpec] | None = None
+) -> list[CommandSpec]:
+    """Return the commands of a code location, by name; a job that can't be one is left out with a logged reason.
+
+    `before` are those of the last time, by job: one whose choices can't be computed now stays as it was.
+    """
     specs: list[CommandSpec] = []
+    before = before or {}
     for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
         if job.name.startswith("__") or is_no_command(job) or (location_name, job.name) in PLATFORM_JOBS:
             continue
         try:
             specs.append(compile_job(job, location_name))
         except Inexpressible as reason:
-            log.warning(
-                "a job is no command", extra={"location": location_name, "job": job.name, "reason": str(reason)}
-            )
+            if isinstance(reason, ChoicesFailed) and job.name in before:
+                specs.append(before[job.name].model_copy(update={"stale": str(reason)[:MAX_REASON]}))
+            _tell(location_name, job.name, str(reason)[:MAX_REASON])
     return specs
+
+
+@lru_cache(1000)
+def _tell(location: str, job: str, reason: str) -> None:
+    """Log, once, why a job is no command, or not the one that it should be."""
+    log.warning("a job is no command as it stands", extra={"location": location, "job": job, "reason": reason})
 
 
 def compile_job(job: dg.JobDefinition, location_name: str) -> CommandSpec:
@@ -199,7 +213,7 @@ def _schemas(slot: Slot) -> dict[str, Schema]:
         except Inexpressible:
             raise
         except Exception as error:  # a function of the author's computes the choices
-            raise Inexpressible(f"its choices can't be computed: {type(error).__name__}: {error}") from error
+            raise ChoicesFailed(f"its choices can't be computed: {type(error).__name__}: {error}") from error
     found: dict[str, Schema] = {}
     for name, field in _fields(slot).items():
         try:

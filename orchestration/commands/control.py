@@ -95,7 +95,7 @@ class Controls:
         others = len(runs) - min(len(shown), MOST_RUNS)
         if others:
             lines.append(asker.say(f"… and {others} more.", f"……另有 {others} 个。"))
-        return "\n".join([*lines, "", *self._workers(runs, asker)])
+        return "\n".join([*lines, "", *self._workers(runs, asker), *self._warnings(asker)])
 
     def runs(self, asker: Asker) -> str:
         """List the asker's last runs, each with its page in the Dagster UI."""
@@ -215,6 +215,17 @@ class Controls:
         lines = [asker.say("**Workers**", "**工作进程**")]
         lines += [f"- {w.location}: {w.busy}/{w.threads} · pid {w.pid} · {w.state}" for w in live]
         return [*lines, asker.say(f"Queue: {waiting} waiting", f"队列：{waiting} 个等待中")]
+
+    def _warnings(self, asker: Asker) -> list[str]:
+        """Tell an administrator of commands whose choices are no longer those that their function returns."""
+        stale = [spec for spec in self._catalogue().specs if spec.stale] if asker.is_admin else []
+        return [
+            asker.say(
+                f"⚠️ /{spec.name}: {spec.stale}. The last ones are offered.",
+                f"⚠️ /{spec.name}：无法计算选项，仍使用上次的选项（{spec.stale}）。",
+            )
+            for spec in stale
+        ]
 
     def _here(self, asker: Asker) -> QueuedRun | str:
         runs = self._database.runs.running_in(asker.address)

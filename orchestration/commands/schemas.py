@@ -32,6 +32,10 @@ class Inexpressible(Exception):
     """This config can't be said as typed arguments."""
 
 
+class ChoicesFailed(Inexpressible):
+    """The function of the author's that computes an argument's choices has failed."""
+
+
 class _WithNames(GenerateJsonSchema):
     """Keeps the names of enum members."""
 

@@ -62,23 +62,39 @@ def build_worker(location_name: str, settings: Settings | None = None) -> Worker
     """Return a worker of a code location, ready to start; it makes the location's commands known when it does."""
     runtime = build_runtime(location_name, settings or Settings())
 
+    publishing = Publishing(runtime.database, runtime.location)
+
     def publish() -> None:
-        publish_commands(runtime.database, runtime.location)
+        publishing()
         if location_name == CORE:
             runtime.database.commands.keep(location_names(runtime.settings))
 
     return Worker(runtime, build_dispatch(runtime) if location_name == CORE else None, publish)
 
 
-def publish_commands(database: Database, location: Location) -> None:
-    """Compile the location's jobs into typed commands and store them for everybody."""
-    from orchestration.commands.catalogue import compile_location
-    from orchestration.commands.publishing import publish
+class Publishing:
+    """Compiles the location's jobs into typed commands and stores them for everybody.
 
-    specs = [
-        spec for repository in location.repositories.values() for spec in compile_location(repository, location.name)
-    ]
-    publish(database, location.name, specs)
+    Called again, it stores them only where they have changed since: functions compute the choices of arguments anew.
+    """
+
+    def __init__(self, database: Database, location: Location) -> None:
+        self._database = database
+        self._location = location
+        self._published: object = None
+
+    def __call__(self) -> None:
+        """Compile, and store what is new."""
+        from orchestration.commands.catalogue import compile_location
+        from orchestration.commands.publishing import load, publish
+
+        name = self._location.name
+        before = {spec.job: spec for spec in load(self._database).specs if spec.location == name}
+        repositories = self._location.repositories.values()
+        specs = [spec for repository in repositories for spec in compile_location(repository, name, before)]
+        if specs != self._published:
+            publish(self._database, name, specs)
+            self._published = specs
 
 
 def build_dispatch(runtime: Runtime) -> Dispatch:

@@ -66,6 +66,7 @@ class Worker:
         """Let everybody know the location's commands, and begin to work; returns at once."""
         if self._publish is not None:
             self._publish()
+            self._loops.start("choices", self._publish_again)
         self._prepare()
         self._loops.start("claims", self._claim_runs)
         if self._dispatch is not None:
@@ -263,6 +264,12 @@ class Worker:
         if self._dispatch is not None:
             self._database.inbox.bury()
             self._database.approval_timers.look()
+
+    def _publish_again(self) -> None:
+        """Let everybody know the choices that are computed now; older code than the newest keeps still."""
+        stopped = self._stopping.wait(self._runtime.settings.workers.choices_s)
+        if self._publish is not None and self._wear.fresh and not stopped:
+            self._publish()
 
     def _recycle(self) -> None:
         """Give up hanging threads; then take nothing new, and end once the other runs are done."""

@@ -2,6 +2,8 @@
 
 from integrations.messages import MessageStatus
 from integrations.settings_access import Access
+from orchestration.commands.publishing import load
+from orchestration.commands.spec import CommandSpec
 from tests.warming import WarmHome, eventually, warm
 
 __all__ = ["warm"]
@@ -39,6 +41,34 @@ def test_a_parked_run_does_not_go_on_for_somebody_who_was_disabled_meanwhile(war
         assert warm.ended(run_id) == "FAILURE"
 
     assert "may not use Runbell any more" in told(warm, message_id)
+
+
+def test_choices_are_computed_anew_and_stay_while_that_fails(warm: WarmHome) -> None:
+    tills = warm.folder / "tills"
+    tills.write_text("one two")
+    with warm.worker("core", choices_s=0.2):
+        before = counting(warm)
+        tills.write_text("three")
+        eventually(lambda: options(counting(warm)) == ["three"], "the new choices are known")
+        tills.unlink()
+        eventually(lambda: counting(warm).stale, "that they can't be computed is known")
+        failed = counting(warm)
+        tills.write_text("four")
+        eventually(lambda: options(counting(warm)) == ["four"] and not counting(warm).stale, "all is well again")
+
+    assert options(before) == ["one", "two"]
+    assert options(failed) == ["three"]
+    assert "its choices can't be computed: FileNotFoundError" in failed.stale
+
+
+def counting(warm: WarmHome) -> CommandSpec:
+    spec = load(warm.database).find("counting")
+    assert spec is not None
+    return spec
+
+
+def options(spec: CommandSpec) -> list[str]:
+    return spec.arguments[0].options
 
 
 def test_all_ops_together_may_take_as_long_as_the_command_says(warm: WarmHome) -> None:

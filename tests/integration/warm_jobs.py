@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dagster as dg
 
 from integrations.errors import InvalidInput
 from integrations.messages import Address, Reply
 from integrations.settings import Settings
+from orchestration.arguments import Choices
 from orchestration.authoring import Approval, command
 from orchestration.waiting import await_approval, await_event, wait_for_approval, wait_for_event, wait_until
 from orchestration.warm.assembly import open_database
@@ -398,6 +399,24 @@ def paying() -> None:
     pay_order()
 
 
+def tills() -> list[str]:
+    return (Path(os.environ["WARM_TEST_FOLDER"]) / "tills").read_text().split()
+
+
+class Till(dg.Config):
+    till: Annotated[str, Choices(tills)]
+
+
+@dg.op
+def count_up(config: Till) -> str:
+    return config.till
+
+
+@dg.job
+def counting() -> None:
+    count_up()
+
+
 @dg.op
 def look_up(config: Order) -> dict[str, object]:
     return {"order": config.order}
@@ -594,6 +613,7 @@ defs = dg.Definitions(
         approving_by_key,
         changing_its_mind,
         charted,
+        counting,
         chatting,
         dynamic,
         dynamic_leaves,

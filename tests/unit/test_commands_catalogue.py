@@ -80,7 +80,7 @@ def test_a_secret_is_known_as_one(specs):
 
 def test_jobs_whose_config_cannot_be_typed_are_left_out_with_a_reason(caplog):
     with caplog.at_level(logging.WARNING):
-        names = {spec.name for spec in compile_location(defs.get_repository_def(), "test")}
+        names = {spec.name for spec in compile_location(defs.get_repository_def(), "logged once")}
 
     assert names.isdisjoint({"selective", "partitioned", "unreachable", "internal"})
     reasons = {record.job: record.reason for record in caplog.records if hasattr(record, "job")}
