@@ -9,6 +9,7 @@ RunbellError
     ├── InvalidInput        tell whoever sent it
     ├── Unauthorized        the sender is not who they must be
     ├── Forbidden           the sender is known and may not
+    │   └── BudgetSpent       not before there is a budget again
     ├── NotFound            there is no such thing
     ├── Rejected            the other end refuses this content
     ├── LeaseLost           someone else owns the work now: write nothing
@@ -58,6 +59,10 @@ class Unauthorized(PermanentError):
 
 class Forbidden(PermanentError):
     """The sender is known and may not do this."""
+
+
+class BudgetSpent(Forbidden):
+    """It would cost more than is left of a budget."""
 
 
 class NotFound(PermanentError):

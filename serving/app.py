@@ -8,6 +8,7 @@ taken over while requests go on (`switching`). Exits 1 when Serve is gone or can
 again), 2 when the settings are wrong, 0 after SIGTERM, which stops Serve.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from typing import cast
 
 from integrations import telemetry
 from integrations.errors import Misconfigured, RunbellError, Unavailable
+from serving.accounts import opening
 from serving.config import SERVE_LOGS, Config
 from serving.handles import ServeModels, connect
 from serving.models_file import read_fleet
@@ -35,11 +37,11 @@ UNHEALTHY_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Run until SIGTERM, or until Serve is gone."""
+def main(accounts: str | None = None) -> int:
+    """Run until SIGTERM, or until Serve is gone; `accounts` names what counts requests over HTTP (`accounts`)."""
     try:
         config = Config()
-        switching = Switching(config, read_fleet(config.serving))
+        switching = Switching(config, read_fleet(config.serving), opening(accounts))
         telemetry.setup("serving", log_level=config.telemetry.log_level, otlp_endpoint=config.telemetry.otlp_endpoint)
         sign = Sign(config.state / "run")
     except (Misconfigured, ValueError) as error:
@@ -212,5 +214,11 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def _told(arguments: list[str]) -> str | None:
+    parser = argparse.ArgumentParser(prog="python -m serving.app")
+    parser.add_argument("--accounts", metavar="MODULE:FUNCTION", help="who counts requests over HTTP")
+    return parser.parse_args(arguments).accounts
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(_told(sys.argv[1:])))

@@ -240,6 +240,11 @@ class Fleet(Part):
             routes[DEFAULT] = routes.get("fast") or routes["deep"]
         return routes
 
+    def candidates(self, asked: str | None) -> tuple[str, ...]:
+        """Return the models that may answer a request for a route, a capability or a model."""
+        route = self.all_routes().get(asked or DEFAULT)
+        return route.candidates if route else (asked or DEFAULT,)
+
     @property
     def digest(self) -> str:
         """What this fleet is known by."""

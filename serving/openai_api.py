@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from integrations.errors import (
+    BudgetSpent,
     Forbidden,
     InvalidInput,
     NotFound,
@@ -113,6 +114,8 @@ def status_of(error: RunbellError) -> int:
             return 400
         case NotFound():
             return 404
+        case BudgetSpent():
+            return 429  # what OpenAI answers there, and its clients raise as RateLimitError
         case Forbidden():
             return 403
         case Overloaded() | RateLimited():
@@ -122,12 +125,15 @@ def status_of(error: RunbellError) -> int:
 
 
 def error_json(error: RunbellError) -> dict[str, Any]:
-    """Return an error as OpenAI's clients read it."""
+    """Return an error as OpenAI's clients read it; a spent budget is their `insufficient_quota`."""
     kind = "invalid_request_error" if status_of(error) in {400, 403, 404} else "server_error"
+    kind, code = ("insufficient_quota",) * 2 if isinstance(error, BudgetSpent) else (kind, type(error).__name__)
     field = error.field if isinstance(error, InvalidInput) else None
-    return {"error": {"message": str(error), "type": kind, "param": field, "code": type(error).__name__}}
+    return {"error": {"message": str(error), "type": kind, "param": field, "code": code}}
 
 
 def retry_after(error: RunbellError) -> dict[str, str]:
-    """Return the header that says when to come back."""
+    """Return the header that says when to come back; OpenAI's client should not, where a budget is spent."""
+    if isinstance(error, BudgetSpent):
+        return {"x-should-retry": "false"}
     return {"Retry-After": str(max(1, round(error.after)))} if isinstance(error, TemporaryError) else {}

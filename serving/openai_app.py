@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrations.errors import InvalidInput, NotFound, RunbellError, Unavailable
 from serving import openai_api
+from serving.accounts import Opening, counted
 from serving.asking import ask
 from serving.config import SERVE_LOGS, Config
 from serving.fleet import DEFAULT, EMBED, Fleet, ModelSpec, Table
@@ -84,11 +85,12 @@ class _Bounded:
 class Models:
     """The models, asked from this application's event loop; `renew` brings the table of another models.yaml."""
 
-    def __init__(self, table: Table, timeout_s: float) -> None:
+    def __init__(self, table: Table, timeout_s: float, open_accounts: Opening | None = None) -> None:
         self.table = table
         self._router = Router(table.fleet)
         self._door = RayDoor(table.apps)
         self._timeout_s = timeout_s
+        self._accounts = open_accounts(lambda: self.fleet) if open_accounts else None
 
     @property
     def fleet(self) -> Fleet:
@@ -103,12 +105,21 @@ class Models:
 
     def stream(self, request: ChatRequest, traceparent: str | None) -> AsyncGenerator[ChatChunk]:
         """Yield the answer; leaving cancels it in the replica."""
-        return ask(self._router, self._door, request, self._timeout_s, traceparent)
+
+        def begin(request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+            return ask(self._router, self._door, request, self._timeout_s, traceparent)
+
+        return counted(self._accounts, request, begin) if self._accounts else begin(request)
 
     async def embed(self, texts: list[str], traceparent: str | None) -> list[Embedding]:
         """Return one embedding per text."""
-        app = self._door.app(self.fleet.embedder)
-        return cast("list[Embedding]", await self._door.call(app, "embed", texts, self._timeout_s, traceparent))
+        began, name = time.monotonic(), self.fleet.embedder
+        found = await self._door.call(self._door.app(name), "embed", texts, self._timeout_s, traceparent)
+        embeddings = cast("list[Embedding]", found)
+        if self._accounts:
+            taken = (time.monotonic() - began) * 1000
+            await asyncio.to_thread(self._accounts.embedded, name, sum(one.tokens for one in embeddings), taken)
+        return embeddings
 
     async def status(self) -> list[dict[str, Any]]:
         """Return how each model is doing; the load is that of one of its replicas."""
@@ -166,7 +177,7 @@ def build(config: Config, models: Models) -> ASGIApp:
     async def complete(body: Completion, request: Request) -> Response:
         models.check(body.model, embeds=False)
         # Who asks is who has the installation's token: nobody chooses a tenant here.
-        origin = Origin(tenant=config.tenant, principal_id=body.user)
+        origin = Origin(tenant=config.tenant)
         chunks = models.stream(body.plain(origin), request.headers.get("traceparent"))
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model}
         if not body.stream:
@@ -203,9 +214,9 @@ def build(config: Config, models: Models) -> ASGIApp:
 class OpenAI:
     """The deployment: HTTP, and by handle the table of models, which may change without a restart."""
 
-    def __init__(self, config: Config, table: Table) -> None:
+    def __init__(self, config: Config, table: Table, open_accounts: Opening | None = None) -> None:
         self._config = config
-        self._models = Models(table, config.serving.request_timeout_s)
+        self._models = Models(table, config.serving.request_timeout_s, open_accounts)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return build(self._config, self._models)
@@ -219,7 +230,7 @@ class OpenAI:
         return self._models.table
 
 
-def application(config: Config, table: Table) -> Any:  # noqa: ANN401 - Ray has no public type for it
+def application(config: Config, table: Table, open_accounts: Opening | None = None) -> Any:  # noqa: ANN401 - Ray has no public type for it
     """Return the Ray Serve application."""
     from ray import serve
 
@@ -233,7 +244,7 @@ def application(config: Config, table: Table) -> Any:  # noqa: ANN401 - Ray has 
         logging_config=SERVE_LOGS,
         user_config=table.model_dump(mode="json"),
         **options,
-    ).bind(config, table)
+    ).bind(config, table, open_accounts)
 
 
 async def _events(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from integrations.errors import Forbidden, InvalidInput, NotFound, RunbellError
 from serving.breaker import Breakers
 from serving.fleet import DEFAULT, Fleet, ModelSpec, Route
-from serving.prompt_size import estimate
+from serving.prompt_size import whole
 from serving.schema import Attempt, ChatRequest, Decision, Usage
 from serving.trial import Trial
 
@@ -96,7 +96,7 @@ class Router:
             canary = trial.canary.model
         names = (*([canary] if canary else []), *route.candidates)
         order = [self.fleet.models[model] for model in dict[str, None].fromkeys(names)]
-        size = estimate(request.messages)
+        size = whole(request)
         excluded = [(spec, self._ban(spec, request, route, size)) for spec in order]
         able = [spec for spec, ban in excluded if ban is None]
         passed = [Attempt(model=spec.name, reason=str(ban)) for spec, ban in excluded if ban is not None]

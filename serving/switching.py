@@ -12,6 +12,7 @@ from typing import Any
 
 from integrations.errors import RunbellError
 from serving import deployment, openai_app
+from serving.accounts import Opening
 from serving.config import Config
 from serving.fleet import Fleet, ModelSpec
 from serving.models_file import MODELS_FILE, read_fleet
@@ -27,8 +28,9 @@ _log = logging.getLogger(__name__)
 class Switching:
     """The fleet that is served, and the one that is to be. Used from one thread."""
 
-    def __init__(self, config: Config, fleet: Fleet) -> None:
+    def __init__(self, config: Config, fleet: Fleet, open_accounts: Opening | None = None) -> None:
         self._config = config
+        self._open_accounts = open_accounts
         self._fleet = fleet
         self._next: Fleet | None = None
         self._since = 0.0
@@ -163,7 +165,8 @@ class Switching:
     def _gate(self, fleet: Fleet) -> Any:  # noqa: ANN401 - Ray has no public type for it
         from ray import serve
 
-        return serve.RunTarget(openai_app.application(self._config, fleet.table()), name=GATE, route_prefix="/")
+        application = openai_app.application(self._config, fleet.table(), self._open_accounts)
+        return serve.RunTarget(application, name=GATE, route_prefix="/")
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from serving import catalogue
+from serving.accounts import Opening
 from serving.config import Config
 from serving.engines import Engine, load_engine
 from serving.failures import to_failure
@@ -94,13 +95,15 @@ class LocalDoor:
 
 
 @asynccontextmanager
-async def served(engine: Engine, folder: Path, **settings: object) -> AsyncGenerator[str]:
+async def served(
+    engine: Engine, folder: Path, fleet: Fleet | None = None, accounts: Opening | None = None, **settings: object
+) -> AsyncGenerator[str]:
     """Serve an engine over our HTTP interface, without Ray; gives the address."""
     (folder / "token").write_text(TOKEN)
-    fleet = Fleet.model_validate(
+    fleet = fleet or Fleet.model_validate(
         {"models": {"smollm2-135m": {"engine": "x", **settings}, "e": {"engine": "y", "capabilities": ["embed"]}}}
     )
-    models = Models(fleet.table(), 60)
+    models = Models(fleet.table(), 60, accounts)
     models._door = LocalDoor(engine)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(build(Config(home=folder), models), log_level="warning", lifespan="off")

@@ -166,7 +166,7 @@ def _serving(home: Home, settings: Settings) -> list[Spec | Step]:
     return [
         Spec(
             name="serving",
-            argv=python("serving.app"),
+            argv=python("serving.app", "--accounts", "orchestration.ledger:of_this_installation"),
             ready=probes.file(home.serving_ready, home.serving_problem, "waiting for the models to load"),
             needs=("ray", "models"),
             prepare=home.forget_serving,

@@ -25,7 +25,7 @@ from serving.constraint import check_answer, check_schema
 from serving.engines.endpoint_access import Access, Key
 from serving.engines.endpoint_events import Event, UsageTold
 from serving.fleet import ModelSpec
-from serving.prompt_size import estimate
+from serving.prompt_size import estimate, tokens, whole
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, OneTool, Usage
 
 MAX_LINE_BYTES = 1 << 20
@@ -85,7 +85,7 @@ class OpenAI:
         """Yield what the endpoint streams; leaving closes the connection, which stops it there too."""
         began, first, text = time.monotonic(), None, list[str]()
         finish: str | None = None
-        used = UsageTold()
+        used: UsageTold | None = None
         body = _body(request, self._model)
         async with self._slots, contextlib.aclosing(self._events(body)) as events:
             async for event in events:
@@ -103,6 +103,8 @@ class OpenAI:
             raise InvalidInput("The model's endpoint refuses this content.", field="messages")
         if request.json_schema is not None and finish == "stop":
             check_answer(request.json_schema, "".join(text))
+        # Whoever counts nothing has read and written all the same.
+        used = used or UsageTold(prompt_tokens=whole(request), completion_tokens=tokens("".join(text)))
         usage = Usage(
             tokens_in=used.prompt_tokens,
             tokens_out=used.completion_tokens,

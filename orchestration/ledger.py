@@ -1,0 +1,212 @@
+"""The ledger of what models are asked: one line per request, however it ends, within its tenant's budgets.
+
+Free of Dagster, since the OpenAI-compatible interface keeps its accounts here too (`serving.accounts`): it is started
+with `--accounts orchestration.ledger:of_this_installation`. What ops ask is counted by `metering`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from integrations.database import Database
+from integrations.errors import BudgetSpent, Forbidden, Misconfigured, RunbellError
+from integrations.gateway.services import OWNED_CHANNELS, OWNER
+from integrations.security.secrets import resolve
+from integrations.settings import Settings
+from orchestration.budgets import Budgets
+from serving.fleet import EMBED, Fleet
+from serving.prompt_size import tokens, whole
+from serving.schema import ChatChunk, ChatRequest, Decision, Origin, Usage
+
+HTTP = "http"
+"""What stands in place of an op where a program asked over the OpenAI-compatible interface."""
+_log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Opens accounts for requests whose origin is known. Thread-safe."""
+
+    def __init__(self, database: Database, tenant: str, fleet: Callable[[], Fleet]) -> None:
+        self._database = database
+        self._tenant = tenant
+        self.fleet = fleet
+        self.budgets = Budgets(database, fleet)
+
+    def open(self, request: ChatRequest) -> "Call":
+        """Hold what a request may cost at its longest, within what is left."""
+        tenant = request.origin.tenant or self._tenant
+        origin = request.origin.model_copy(update={"tenant": tenant})
+        left, held = self.budgets.reserve(tenant, request)
+        ceilings = [price for price in (request.max_price, left) if price is not None]
+        request = request.model_copy(update={"origin": origin, "max_price": min(ceilings, default=None)})
+        return Call(self, request, left, held)
+
+    def enter(self, origin: Origin, usage: Usage, decision: Decision) -> None:
+        """Write one line."""
+        tenant = origin.tenant or self._tenant
+        self.budgets.add(tenant, decision.price)
+        try:
+            self._database.usage.record(
+                tenant=tenant,
+                model=decision.model,
+                tokens_in=usage.tokens_in,
+                tokens_out=usage.tokens_out,
+                total_ms=usage.total_ms,
+                first_token_ms=usage.first_token_ms,
+                principal_id=origin.principal_id,
+                message_id=origin.message_id,
+                run_id=origin.run_id,
+                op=origin.op,
+                route=decision.route,
+                job=origin.job,
+                tokens_cached=usage.tokens_cached,
+                gpu_s=decision.gpu_s,
+                price=decision.price,
+                currency=decision.currency,
+            )
+        except RunbellError as error:
+            # The answer is there and paid for: it is worth more than its line in the ledger.
+            _log.error("a call is missing in the ledger: %s", error, extra={"run_id": origin.run_id})
+
+
+class Call:
+    """One request's account; what was said is entered once, whatever happens."""
+
+    def __init__(self, ledger: Ledger, request: ChatRequest, left: float | None, held: float) -> None:
+        self._ledger = ledger
+        self.request = request
+        self._tenant = request.origin.tenant or ""
+        self._left, self._held = left, held
+        self._began = time.monotonic()
+        self._first_ms: float | None = None
+        self._said = ""
+        self._decision: Decision | None = None
+        self._entered = False
+        self._lock = threading.Lock()
+
+    def count(self, chunk: ChatChunk) -> ChatChunk:
+        """Take a piece; the last comes back with a notice where most of a budget is spent."""
+        self._said += chunk.text + "".join(call.name + call.arguments for call in chunk.tool_calls)
+        if self._said and self._first_ms is None:
+            self._first_ms = self._ms()
+        decision = self._decision = chunk.decision or self._decision
+        if decision is None or chunk.usage is None:
+            return chunk
+        if self._first_time():
+            self._ledger.enter(self.request.origin, chunk.usage.model_copy(update={"total_ms": self._ms()}), decision)
+        return chunk.model_copy(update={"decision": decision.model_copy(update={"notice": self._notice()})})
+
+    def refused(self, error: RunbellError) -> RunbellError:
+        """Return `BudgetSpent` in place of the price that was too high for what is left."""
+        if self._left is not None and isinstance(error, Forbidden) and "is the limit" in str(error):
+            return BudgetSpent(f"{self._ledger.budgets.told(self._tenant)} {error}")
+        return error
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Enter what was said to somebody who left early, or until it broke off; let go what was held."""
+        left_early = error is not None and not isinstance(error, RunbellError)
+        try:
+            decision = self._decision or (self._likely() if left_early else None)
+            if decision is not None and self._first_time():
+                used = Usage(
+                    tokens_in=whole(self.request),
+                    tokens_out=tokens(self._said),
+                    first_token_ms=self._first_ms,
+                    total_ms=self._ms(),
+                )
+                self._ledger.enter(self.request.origin, used, self._priced(decision, used))
+        finally:
+            self._ledger.budgets.release(self._tenant, self._held)
+
+    def _likely(self) -> Decision | None:
+        """Return who was probably asked, where somebody left before the first token: reading is paid for too."""
+        fleet, request = self._ledger.fleet(), self.request
+        for name in fleet.candidates(request.model):
+            spec = fleet.models.get(name)
+            if spec is None or fleet.policy.refusal(spec, request.origin.tenant):
+                continue
+            if request.max_price is None or spec.price.of(whole(request), request.max_tokens) <= request.max_price:
+                reason = "left before its first token"
+                return Decision(route=request.model or "default", model=name, reason=reason)
+        return None
+
+    def _priced(self, decision: Decision, usage: Usage) -> Decision:
+        spec = self._ledger.fleet().models.get(decision.model)
+        if spec is None:
+            return decision
+        price = spec.price.of(usage.tokens_in, usage.tokens_out)
+        return decision.model_copy(update={"price": price, "currency": spec.price.currency})
+
+    def _notice(self) -> str:
+        try:
+            return self._ledger.budgets.notice(self._tenant)
+        except RunbellError:
+            return ""  # the answer is there; the next request is refused while nobody knows what is left
+
+    def _first_time(self) -> bool:
+        with self._lock:
+            first, self._entered = not self._entered, True
+            return first
+
+    def _ms(self) -> float:
+        return round((time.monotonic() - self._began) * 1000, 1)
+
+
+def of_this_installation() -> "Opening":
+    """Return what opens the ledger for the OpenAI-compatible interface, wherever Ray runs it."""
+    settings = Settings()
+    if settings.database.url is None:
+        raise Misconfigured("There is no database: run `runbell up`, or set RUNBELL_DATABASE__URL to postgresql://…")
+    url = resolve(settings.database.url, name="database.url").get_secret_value()
+    return Opening(url, settings.state / "files", settings.tenant)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Where the ledger is."""
+
+    url: str
+    files: Path
+    tenant: str
+
+    def __call__(self, fleet: Callable[[], Fleet]) -> "OwnersAccounts":
+        """Open it; connects at the first request."""
+        return OwnersAccounts(Database(self.url, files=self.files, pool_size=4), self.tenant, fleet)
+
+    def __repr__(self) -> str:
+        """Tell no password."""
+        return f"Opening(tenant={self.tenant!r})"
+
+
+class OwnersAccounts:
+    """Accounts of whoever has the installation's token: its owner, whatever a request says of itself."""
+
+    def __init__(self, database: Database, tenant: str, fleet: Callable[[], Fleet]) -> None:
+        self._database = database
+        self._tenant = tenant
+        self._ledger = Ledger(database, tenant, fleet)
+
+    def open(self, request: ChatRequest) -> Call:
+        """Open the owner's account for one request."""
+        return self._ledger.open(request.model_copy(update={"origin": self._origin()}))
+
+    def embedded(self, model: str, count: int, total_ms: float) -> None:
+        """Enter an embedding; the embedder is ours and costs nothing."""
+        usage = Usage(tokens_in=count, tokens_out=0, total_ms=round(total_ms, 1))
+        self._ledger.enter(self._origin(), usage, Decision(route=EMBED, model=model, reason="the embedder"))
+
+    def _origin(self) -> Origin:
+        try:
+            return self._owner
+        except RunbellError:
+            return Origin(tenant=self._tenant, op=HTTP)  # without a budget, the models answer without a database too
+
+    @cached_property
+    def _owner(self) -> Origin:
+        principals = self._database.principals
+        owner = principals.resolve(self._tenant, OWNED_CHANNELS[0], OWNER, name=OWNER, roles=("admin", "user"))
+        return Origin(tenant=self._tenant, principal_id=owner.id, op=HTTP)

@@ -1,0 +1,94 @@
+"""Who counts what is asked over HTTP, and what it may still cost.
+
+Handed in by whoever starts serving (`python -m serving.app --accounts MODULE:FUNCTION`): serving knows no database.
+"""
+
+import asyncio
+import importlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Protocol, cast
+
+from integrations.errors import Misconfigured, RunbellError
+from serving.fleet import Fleet
+from serving.schema import ChatChunk, ChatRequest
+
+
+class Tally(Protocol):
+    """One request's account."""
+
+    @property
+    def request(self) -> ChatRequest:
+        """The request, with for whom it is and what it may cost at most."""
+        ...
+
+    def count(self, chunk: ChatChunk) -> ChatChunk:
+        """Take a piece of the answer; the last one, which is entered, comes back with a notice where one is due."""
+        ...
+
+    def refused(self, error: RunbellError) -> RunbellError:
+        """Return an error as the account's owner should read it."""
+        ...
+
+    def close(self, error: BaseException | None) -> None:
+        """Enter what is not yet entered. `error` is what ended it; whoever leaves early has had what was said."""
+        ...
+
+
+class Accounts(Protocol):
+    """The accounts. Methods block; safe to share between threads."""
+
+    def open(self, request: ChatRequest) -> Tally:
+        """Hold what a request may cost. Raises `Unavailable` where nobody can say what is left."""
+        ...
+
+    def embedded(self, model: str, count: int, total_ms: float) -> None:
+        """Enter the tokens of an embedding."""
+        ...
+
+
+Opening = Callable[[Callable[[], Fleet]], Accounts]
+"""Opens accounts where they are kept; must survive pickling. Takes what tells the prices and budgets of now."""
+
+
+def opening(reference: str | None) -> Opening | None:
+    """Return what `MODULE:FUNCTION` returns; None where nobody counts."""
+    if reference is None:
+        return None
+    module, _, function = reference.partition(":")
+    try:
+        return cast("Opening", getattr(importlib.import_module(module), function)())
+    except (ImportError, AttributeError) as error:
+        raise Misconfigured(f"--accounts {reference}: there is no such function ({error}).") from error
+
+
+async def counted(
+    accounts: Accounts, request: ChatRequest, ask: Callable[[ChatRequest], AsyncGenerator[ChatChunk]]
+) -> AsyncGenerator[ChatChunk]:
+    """Yield the answer, and have it entered however it ends."""
+    tally, ended = await _opened(accounts, request), None
+    try:
+        async with aclosing(ask(tally.request)) as chunks:
+            async for chunk in chunks:
+                last = chunk.usage is not None  # entering it asks the database
+                yield await asyncio.to_thread(tally.count, chunk) if last else tally.count(chunk)
+    except RunbellError as error:
+        ended, told = error, tally.refused(error)
+        if told is error:
+            raise
+        raise told from error
+    except BaseException as error:
+        ended = error
+        raise
+    finally:
+        # Not awaited: whoever was cancelled may wait for nothing.
+        asyncio.get_running_loop().run_in_executor(None, tally.close, ended)
+
+
+async def _opened(accounts: Accounts, request: ChatRequest) -> Tally:
+    opened = asyncio.ensure_future(asyncio.to_thread(accounts.open, request))
+    try:
+        return await asyncio.shield(opened)
+    except asyncio.CancelledError:
+        opened.add_done_callback(lambda done: None if done.exception() else done.result().close(None))
+        raise
