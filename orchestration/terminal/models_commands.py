@@ -51,6 +51,26 @@ def switch_model(
     raise typer.Exit(switch_route(settings, home.path, route, model, back=back))
 
 
+@models.command("bench")
+def bench_model(
+    model: Annotated[str | None, typer.Argument(help="A model or route; the one that answers without it.")] = None,
+    *,
+    concurrent: Annotated[list[int] | None, typer.Option(min=1, max=1024, help="Requests at once; repeat it.")] = None,
+    prompt: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of the prompt; repeat it.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=8192, help="Tokens to be written, at most.")] = 64,
+    seconds: Annotated[float, typer.Option(min=1, help="For everything together.")] = 60,
+    chart: Annotated[Path | None, typer.Option(help="Where the picture goes; else RUNBELL_HOME/charts.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure time to the first token and tokens per second over concurrency and prompt length, in a minute."""
+    from orchestration.benching import CONCURRENT, PROMPTS
+    from orchestration.terminal.bench import Wanted, bench
+
+    settings, home = installation()
+    wanted = Wanted(model, concurrent or CONCURRENT, prompt or PROMPTS, tokens, seconds, chart)
+    bench(settings, home, wanted, as_json=as_json)
+
+
 @models.command("vllm")
 def vllm_config(name: str, out: Annotated[Path | None, typer.Option(help="Default: print it.")] = None) -> None:
     """Write what `serve deploy` needs to run a model of the engine vllm, in an environment of its own."""
