@@ -49,18 +49,26 @@ def command(  # noqa: PLR0913 - all that can be said of a command
     `rest` is the argument that takes free text to the end of the line. A `hidden` command may be typed, but is neither
     listed nor proposed. The rest is explained at `Traits` and `Approval` in `orchestration/commands/policy.py`.
     """
-    said = {key: value for key, value in locals().items() if value is not None}
-    try:
-        declared = Declared.model_validate(said)
-    except ValidationError as error:
-        raise ValueError(f"@command: {_first(error)}") from None
-    kept = dg.MetadataValue.json(declared.model_dump(mode="json", exclude_defaults=True))
+    kept = _declared({key: value for key, value in locals().items() if value is not None})
     return lambda job: _with(job, kept)
+
+
+def described(**said: object) -> dict[str, dg.JsonMetadataValue]:
+    """Return what `@command` says as metadata, for jobs of assets (`dg.define_asset_job`), on which it can't stand."""
+    return {KEY: _declared(said)}
 
 
 def not_a_command(job: dg.JobDefinition) -> dg.JobDefinition:
     """Keep a job out of the chat: only the Dagster UI, timers and other programs start it."""
     return _with(job, dg.MetadataValue.bool(False))
+
+
+def _declared(said: dict[str, object]) -> dg.JsonMetadataValue:
+    try:
+        declared = Declared.model_validate(said)
+    except ValidationError as error:
+        raise ValueError(f"@command: {_first(error)}") from None
+    return dg.MetadataValue.json(declared.model_dump(mode="json", exclude_defaults=True))
 
 
 def _with(job: dg.JobDefinition, value: dg.MetadataValue) -> dg.JobDefinition:

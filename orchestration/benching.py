@@ -72,15 +72,19 @@ def plan(
     max_tokens: int = 64,
     seconds: float = SECONDS,
 ) -> Plan:
-    """Return what to try of a model; what its context can't hold is left out. Raises `InvalidInput`."""
+    """Return what to try of a model, the cheapest first; what its context can't hold is left out.
+
+    Raises `InvalidInput`.
+    """
     spec = _spec(fleet, model)
     fitting = [length for length in prompts if length + max_tokens + MARGIN <= spec.context_tokens]
     if not fitting or not concurrent:
         raise InvalidInput(
             f"{spec.name} has a context of {spec.context_tokens} tokens: take a shorter --prompt.", field="prompt"
         )
-    cells = tuple((many, length) for length in fitting for many in concurrent)
-    return Plan(spec.name, cells, max_tokens, seconds)
+    cells = [(many, length) for length in fitting for many in concurrent]
+    cells.sort(key=lambda cell: cell[0] * (cell[1] + max_tokens))
+    return Plan(spec.name, tuple(cells), max_tokens, seconds)
 
 
 def _spec(fleet: Fleet, asked: str | None) -> ModelSpec:
@@ -92,22 +96,27 @@ def _spec(fleet: Fleet, asked: str | None) -> ModelSpec:
 
 
 def measure(models: Models, wanted: Plan) -> Iterator[Cell]:
-    """Yield a cell after another, each for its share of the time. Raises what `Models.stream` raises."""
+    """Yield a cell after another until the time is up; raises what `Models.stream` raises.
+
+    Each goes on for its share of the time, and at least until everybody has asked once.
+    """
     list(models.stream(_request(wanted.model, 8, 1, 0), timeout_s=WARM_S))
-    share = wanted.seconds / len(wanted.cells)
+    end = time.monotonic() + wanted.seconds
     for number, (many, length) in enumerate(wanted.cells):
-        yield _cell(models, wanted, many, length, share, seed=number * 1_000_000)
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        share = left / (len(wanted.cells) - number)
+        yield _cell(models, wanted, many, length, time.monotonic() + share, end, seed=number * 1_000_000)
 
 
-def _cell(models: Models, wanted: Plan, many: int, length: int, share: float, seed: int) -> Cell:
+def _cell(models: Models, wanted: Plan, many: int, length: int, until: float, end: float, seed: int) -> Cell:
     seen, began = _Seen(), time.monotonic()
-    until = began + share
 
     def ask_on(who: int) -> None:
-        turn = seed + who * 10_000
-        while time.monotonic() < until and seen.error is None:
-            turn += 1
-            if not _ask(models, _request(wanted.model, length, wanted.max_tokens, turn), until, seen):
+        for turn in range(seed + who * 10_000 + 1, seed + (who + 1) * 10_000):
+            done = _ask(models, _request(wanted.model, length, wanted.max_tokens, turn), end, seen)
+            if not done or time.monotonic() >= until or seen.error is not None:
                 return
 
     threads = [threading.Thread(target=ask_on, args=[who], daemon=True) for who in range(many)]
@@ -133,7 +142,7 @@ def _cell(models: Models, wanted: Plan, many: int, length: int, share: float, se
 
 
 def _ask(models: Models, request: ChatRequest, until: float, seen: _Seen) -> bool:
-    """Ask once; return whether to go on. Who is not done in time is cut, and counts with what was said."""
+    """Ask once; return whether to go on. Who is not done at the end is cut, and counts with what was said."""
     began, pieces, last = time.monotonic(), 0, None
     pause = 0.0
     try:

@@ -33,12 +33,13 @@ def _found(modules: Iterable[ModuleType], kind: type[Found]) -> list[Found]:
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
+_AssetJob = type(dg.define_asset_job("any"))  # has no public name
 _all = [module for package in (jobs, triggers, assets) for module in _modules(package)]
 _resources = build(Settings())
 _database = _resources["database"]
 assert isinstance(_database, Database)
 defs = dg.Definitions(
-    jobs=_found(_all, dg.JobDefinition),
+    jobs=[*_found(_all, dg.JobDefinition), *_found(_all, _AssetJob)],
     schedules=[*_found(_all, dg.ScheduleDefinition), *schedules_from_chat(_database)],
     sensors=_found(_all, dg.SensorDefinition),
     assets=dg.load_assets_from_modules(_all),

@@ -15,6 +15,7 @@ from integrations.memory import Memory
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.answer_cache import RememberingModels
+from orchestration.examinee import Assistant
 from orchestration.metering import MeteredModels
 from orchestration.model_cache import CachingModels
 from orchestration.ops.answering.offers import Offers
@@ -27,7 +28,7 @@ _built: dict[str, dict[str, object]] = {}
 
 
 def build(settings: Settings, *, models: Models | None = None) -> dict[str, object]:
-    """Return `settings`, `database`, `models`, `memory` and `offers`; equal settings get the same again.
+    """Return `settings`, `database`, `models`, `memory`, `offers` and `examinee`; equal settings get the same again.
 
     The models are those of Ray Serve, unless the first caller brings others. Raises `Misconfigured` where there
     is no database.
@@ -74,4 +75,5 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         "models": models,
         "memory": memory,
         "offers": Offers(database, models, settings.access),
+        "examinee": Assistant(models, settings, file.fleet),
     }

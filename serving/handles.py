@@ -47,6 +47,9 @@ def connect() -> None:
         ray.init(address=address, namespace="runbell", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError) as error:
         raise Unavailable(f"Ray can't be reached at {address}: {error}") from error
+    import ray.serve  # pyright: ignore[reportUnusedImport] - sets its logger to INFO, onto stderr, too
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
 class ServeModels:

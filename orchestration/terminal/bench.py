@@ -50,14 +50,21 @@ def bench(settings: Settings, home: Home, wanted: Wanted, *, as_json: bool) -> N
         task = bar.add_task(f"{plan.model}: loading", total=len(plan.cells))
         for many, length in plan.cells:
             bar.update(task, description=f"{plan.model}: {many} at once, {length} tokens")
-            cells.append(next(measured))
+            if (cell := next(measured, None)) is None:
+                break
+            cells.append(cell)
             bar.advance(task)
+    missed = len(plan.cells) - len(cells)
+    cells.sort(key=lambda cell: (cell.prompt_tokens, cell.concurrent))
     chart = wanted.chart or home.path / "charts" / f"bench-{Path(plan.model).name}.png"
     draw(plan.model, cells, chart)
     if as_json:
-        print_json({"model": plan.model, "cells": [asdict(cell) for cell in cells], "chart": str(chart)})
+        told = [asdict(cell) for cell in cells]
+        print_json({"model": plan.model, "cells": told, "left_out": missed, "chart": str(chart)})
     else:
         Console().print(table(plan.model, cells))
+        if missed:
+            print(f"{missed} combination(s) were left out, since the time was up: give it more with --seconds.")
         print(f"Picture: {chart}")
 
 

@@ -57,7 +57,7 @@ def bench_model(
     *,
     concurrent: Annotated[list[int] | None, typer.Option(min=1, max=1024, help="Requests at once; repeat it.")] = None,
     prompt: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of the prompt; repeat it.")] = None,
-    tokens: Annotated[int, typer.Option(min=1, max=8192, help="Tokens to be written, at most.")] = 64,
+    tokens: Annotated[int, typer.Option(min=1, max=8192, help="Tokens to be written, at most.")] = 32,
     seconds: Annotated[float, typer.Option(min=1, help="For everything together.")] = 60,
     chart: Annotated[Path | None, typer.Option(help="Where the picture goes; else RUNBELL_HOME/charts.")] = None,
     as_json: AsJson = False,
@@ -69,6 +69,19 @@ def bench_model(
     settings, home = installation()
     wanted = Wanted(model, concurrent or CONCURRENT, prompt or PROMPTS, tokens, seconds, chart)
     bench(settings, home, wanted, as_json=as_json)
+
+
+@models.command("eval")
+def eval_model(
+    *,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the end.")] = 900,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the golden set of the model that answers now; exit status 1 when the former version knew more."""
+    from orchestration.terminal.evaluating import evaluate
+
+    settings, home = installation()
+    raise typer.Exit(evaluate(settings, home, timeout_s=timeout, as_json=as_json))
 
 
 @models.command("vllm")

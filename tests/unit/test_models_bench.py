@@ -39,7 +39,10 @@ class Crowded(ScriptedModels):
 
 
 def test_what_a_models_context_can_not_hold_is_left_out():
-    assert {length for _, length in benching.plan(FLEET, None).cells} == {32, 256}
+    cells = benching.plan(FLEET, None).cells
+
+    assert {length for _, length in cells} == {32, 256}
+    assert (cells[0], cells[-1]) == ((1, 32), (16, 256))  # the cheapest first
 
 
 @pytest.mark.parametrize("asked", ["e", "other"])
@@ -77,11 +80,18 @@ def test_whoever_is_not_done_in_time_is_cut_and_told():
     wanted = benching.plan(FLEET, "small", concurrent=[2], prompts=[32], seconds=0.5, max_tokens=64)
 
     began = time.monotonic()
-    (cell,) = benching.measure(models, wanted)
+    (cell,) = benching.measure(models, wanted)  # 64 words take 3.2 s
 
     assert (cell.answered, cell.cut) == (0, 2)
     assert cell.tokens_per_s > 0
     assert time.monotonic() - began < 5
+
+
+def test_what_there_is_no_time_for_is_left_out():
+    models = ScriptedModels(fallback=lambda _: "word " * 1000, delay_s=0.05)
+    wanted = benching.plan(FLEET, "small", concurrent=[1, 2], prompts=[32], seconds=0.4, max_tokens=64)
+
+    assert len(list(benching.measure(models, wanted))) == 1
 
 
 def test_whoever_is_turned_away_is_counted_and_waits():
