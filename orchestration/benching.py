@@ -103,11 +103,11 @@ def measure(models: Models, wanted: Plan) -> Iterator[Cell]:
     list(models.stream(_request(wanted.model, 8, 1, 0), timeout_s=WARM_S))
     end = time.monotonic() + wanted.seconds
     for number, (many, length) in enumerate(wanted.cells):
-        left = end - time.monotonic()
-        if left <= 0:
+        share = (end - time.monotonic()) / (len(wanted.cells) - number)
+        cell = _cell(models, wanted, many, length, time.monotonic() + share, end, seed=number * 1_000_000)
+        yield cell
+        if cell.cut or time.monotonic() >= end:
             return
-        share = left / (len(wanted.cells) - number)
-        yield _cell(models, wanted, many, length, time.monotonic() + share, end, seed=number * 1_000_000)
 
 
 def _cell(models: Models, wanted: Plan, many: int, length: int, until: float, end: float, seed: int) -> Cell:
