@@ -1,5 +1,7 @@
 """Models that give an answer again: on routes that ask for it (`cache_s`), for the same person of the same tenant.
 
+They stand behind the ledger, which enters what was answered so, for nothing.
+
 What an answer depends on is in its digest: the request, for whom it is, and the models and rules of now. So nobody is
 told what another was told, and nothing is told that would not be answered any more.
 """
@@ -45,8 +47,8 @@ class RememberingModels:
         said, last = "", None
         with closing(self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)) as chunks:  # pyright: ignore[reportArgumentType] - every implementation is a generator
             for chunk in chunks:
-                said, last = said + chunk.text, chunk
-                yield chunk
+                said, last = said + chunk.text, _looked_up(chunk)
+                yield last
         if last is not None and last.finish_reason == "stop" and last.decision is not None and said:
             expires_at = datetime.now(UTC) + timedelta(seconds=route.cache_s)
             self._database.answers.put(tenant, digest, last.decision.model, said, expires_at)
@@ -60,7 +62,8 @@ class RememberingModels:
     def _key(self, request: ChatRequest, fleet: Fleet) -> tuple[str, str]:
         origin = origin_of(request.origin, self._tenant)
         tenant = origin.tenant or self._tenant
-        asked = request.model_dump(mode="json", exclude={"origin"})
+        # What is left of a budget is no part of the question: giving an answer again costs nothing.
+        asked = request.model_dump(mode="json", exclude={"origin", "max_price"})
         told = [tenant, origin.principal_id, asked, fleet.digest]
         return tenant, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -81,9 +84,17 @@ class RememberingModels:
         return self._models.count_tokens(messages)
 
 
+def _looked_up(chunk: ChatChunk) -> ChatChunk:
+    """Return it with the word that the cache was asked in vain."""
+    if chunk.decision is None:
+        return chunk
+    return chunk.model_copy(update={"decision": chunk.decision.model_copy(update={"from_cache": False})})
+
+
 def _again(request: ChatRequest, known: tuple[str, str], total_ms: float) -> Iterator[ChatChunk]:
     model, text = known
-    decision = Decision(route=request.model or "default", model=model, reason="answered before, from the cache")
+    route = request.model or "default"
+    decision = Decision(route=route, model=model, reason="answered before, from the cache", from_cache=True)
     yield ChatChunk(text=text, decision=decision)
     usage = Usage(tokens_in=0, tokens_out=0, first_token_ms=total_ms, total_ms=total_ms)
     yield ChatChunk(finish_reason="stop", usage=usage, decision=decision)

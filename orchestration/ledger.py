@@ -67,6 +67,7 @@ class Ledger:
                 gpu_s=decision.gpu_s,
                 price=decision.price,
                 currency=decision.currency,
+                from_cache=decision.from_cache,
             )
         except RunbellError as error:
             # The answer is there and paid for: it is worth more than its line in the ledger.

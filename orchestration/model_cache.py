@@ -16,6 +16,23 @@ LONGEST = 4_000
 V = TypeVar("V")
 
 
+class Counts:
+    """Texts whose vectors were asked for in this process, and how many of them were still known."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.texts = (0, 0)
+
+    def add(self, asked: int, known: int) -> None:
+        """Count."""
+        with self._lock:
+            self.texts = (self.texts[0] + asked, self.texts[1] + known)
+
+
+VECTORS = Counts()
+"""Of this process; its worker's heartbeat tells them."""
+
+
 class CachingModels:
     """Models behind a small cache: recall, retrieval and remember ask for the same message's vector. Thread-safe."""
 
@@ -33,7 +50,16 @@ class CachingModels:
 
     def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
         """Return one unit vector per text; only new texts are computed, in one call."""
-        return self._vectors.all(texts, lambda new: self._models.embed(new, traceparent=traceparent))
+        computed = 0
+
+        def compute(new: list[str]) -> list[list[float]]:
+            nonlocal computed
+            computed = len(new)
+            return self._models.embed(new, traceparent=traceparent)
+
+        vectors = self._vectors.all(texts, compute)
+        VECTORS.add(len(texts), len(texts) - computed)
+        return [list(vector) for vector in vectors]  # what a caller does to its own is not done to others'
 
     def unknown_share(self, texts: Sequence[str]) -> list[float]:
         """Return per text the share of tokens that the embedder does not know."""

@@ -63,9 +63,9 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         url, files=settings.state / "files", pool_size=settings.database.pool_size, access=settings.access
     )
     file = FleetFile(settings.serving)
-    metered = MeteredModels(asked, database, settings.tenant, file.fleet)
-    remembering = RememberingModels(metered, database, settings.tenant, file.fleet)
-    models, embedder = CachingModels(remembering), file.fleet().embedder
+    remembering = RememberingModels(asked, database, settings.tenant, file.fleet)
+    metered = MeteredModels(remembering, database, settings.tenant, file.fleet)
+    models, embedder = CachingModels(metered), file.fleet().embedder
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=embedder)
     for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):
         atexit.register(close)

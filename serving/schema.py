@@ -109,6 +109,7 @@ class Decision(Frozen):
     currency: str = "USD"
     gpu_s: float = 0.0
     notice: str = ""
+    from_cache: bool | None = None
 
     def sentence(self) -> str:
         """Return it for people."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from integrations.database.answer_cache import Answers
 from integrations.database.approval_timers import ApprovalTimers
 from integrations.database.approvals import Approvals
-from integrations.database.catalogue import Commands, Proposals, Usage, Workers
+from integrations.database.catalogue import Commands, Proposals, Workers
 from integrations.database.conversation import Transcript
 from integrations.database.engine import connect
 from integrations.database.events import Events, Wait
@@ -43,6 +43,7 @@ from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
 from integrations.database.schedules import NewSchedule, Schedule, Schedules
 from integrations.database.sealed import Sealed
+from integrations.database.usage import Usage
 from integrations.files import FileStore
 from integrations.settings_access import Access
 

@@ -1,8 +1,8 @@
-"""Commands of all code locations, proposals that wait for a yes, live workers, and the usage ledger."""
+"""Commands of all code locations, proposals that wait for a yes, and live workers."""
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from integrations.database.engine import Store, notify
 from integrations.database.records import Demand, Proposal, StoredCommand, WorkerState
 from integrations.database.run_tables import run_queue, workers
-from integrations.database.tables import commands, inbox, proposals, usage
+from integrations.database.tables import commands, inbox, proposals
 from integrations.database.turns import ITS_TURN
 from integrations.messages import Address
 
@@ -147,7 +147,7 @@ def _open(address: Address, principal_id: str) -> tuple[sa.ColumnElement[bool], 
 class Workers(Store):
     """Live workers and their heartbeats."""
 
-    def beat(
+    def beat(  # noqa: PLR0913 - a row
         self,
         worker: str,
         *,
@@ -157,16 +157,16 @@ class Workers(Store):
         busy: int,
         version: str = "",
         state: str = "ready",
+        texts: tuple[int, int] = (0, 0),
     ) -> None:
-        """Record that a worker lives."""
-        row = insert(workers).values(
-            id=worker, location=location, pid=pid, threads=threads, busy=busy, version=version, state=state
-        )
+        """Record that a worker lives; `texts` were asked for, and known, in its cache of vectors."""
+        told = {"busy": busy, "state": state, "texts": texts[0], "texts_known": texts[1]}
+        row = insert(workers).values(id=worker, location=location, pid=pid, threads=threads, version=version, **told)
         with self._transaction() as connection:
             connection.execute(
                 row.on_conflict_do_update(
                     index_elements=["id"],
-                    set_={"busy": busy, "state": state, "heartbeat_at": sa.func.clock_timestamp()},
+                    set_={**told, "heartbeat_at": sa.func.clock_timestamp()},
                 )
             )
 
@@ -211,69 +211,3 @@ class Workers(Store):
         with self._transaction() as connection:
             rows = connection.execute(query.order_by(workers.c.location, workers.c.id)).all()
         return [WorkerState(*row) for row in rows]
-
-
-class Usage(Store):
-    """What models were asked and what it took."""
-
-    def of_run(self, run_id: str) -> list[tuple[str, int, int, float]]:
-        """Return a run's calls in order: model, tokens in, tokens out, milliseconds."""
-        query = (
-            sa.select(usage.c.model, usage.c.tokens_in, usage.c.tokens_out, usage.c.total_ms)
-            .where(usage.c.run_id == run_id)
-            .order_by(usage.c.id)
-            .limit(100)
-        )
-        with self._transaction() as connection:
-            return [tuple(row) for row in connection.execute(query)]
-
-    def record(  # noqa: PLR0913 - a ledger row
-        self,
-        *,
-        tenant: str,
-        model: str,
-        tokens_in: int,
-        tokens_out: int,
-        total_ms: float,
-        first_token_ms: float | None = None,
-        principal_id: str | None = None,
-        message_id: str | None = None,
-        run_id: str | None = None,
-        op: str | None = None,
-        route: str | None = None,
-        job: str | None = None,
-        tokens_cached: int = 0,
-        gpu_s: float = 0.0,
-        price: float = 0.0,
-        currency: str = "USD",
-    ) -> None:
-        """Add one call to the ledger."""
-        with self._transaction() as connection:
-            connection.execute(
-                sa.insert(usage).values(
-                    tenant=tenant,
-                    model=model,
-                    tokens_in=tokens_in,
-                    tokens_out=tokens_out,
-                    total_ms=total_ms,
-                    first_token_ms=first_token_ms,
-                    principal_id=principal_id,
-                    message_id=message_id,
-                    run_id=run_id,
-                    op=op,
-                    route=route,
-                    job=job,
-                    tokens_cached=tokens_cached,
-                    gpu_s=gpu_s,
-                    price=price,
-                    currency=currency,
-                )
-            )
-
-    def spent(self, tenant: str, since: datetime) -> float:
-        """Return what a tenant's calls have cost since then."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(usage.c.price), 0.0)).where(
-            usage.c.tenant == tenant, usage.c.at >= since
-        )
-        with self._transaction() as connection:
-            return float(connection.execute(query).scalar_one())

@@ -20,7 +20,7 @@ _MEDIAN = sa.text("""
 """)
 _TOKENS = sa.text("""
     select count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0)
-    from runbell.usage where tenant = :tenant and at >= :since and at < :until
+    from runbell.usage where tenant = :tenant and at >= :since and at < :until and from_cache is not true
 """)
 
 

@@ -33,6 +33,8 @@ class ModelCall:
     tokens_out: int
     total_ms: float
     first_token_ms: float | None
+    tokens_cached: int
+    from_cache: bool | None
 
 
 # Each reads a partial index: what is finished is not looked at, however much is kept.
@@ -54,7 +56,7 @@ _RUNS_MADE = """
     select coalesce(last_value, 0) from pg_sequences
     where schemaname = 'runbell' and sequencename = 'run_queue_seq_seq'"""
 _CALLS = """
-    select id, model, tokens_in, tokens_out, total_ms, first_token_ms from runbell.usage
+    select id, model, tokens_in, tokens_out, total_ms, first_token_ms, tokens_cached, from_cache from runbell.usage
     where id > :after order by id limit 10000"""
 _LAST_CALL = "select coalesce(max(id), 0) from runbell.usage where at < :before"
 _WAITING_COMMANDS = """

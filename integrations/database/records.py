@@ -272,3 +272,6 @@ class WorkerState:
     state: str
     started_at: datetime
     heartbeat_at: datetime
+    texts: int = 0
+    """Texts whose vectors were asked for since its start, and how many of them it still had."""
+    texts_known: int = 0

@@ -66,6 +66,8 @@ workers = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="ready"),
     sa.Column("started_at", Instant, nullable=False, server_default=NOW),
     sa.Column("heartbeat_at", Instant, nullable=False, server_default=NOW),
+    sa.Column("texts", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("texts_known", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # Outputs of ops up to 64 KB; larger ones are files, and `url` points at them.

@@ -234,6 +234,7 @@ usage = sa.Table(
     sa.Column("gpu_s", sa.Float, nullable=False, server_default="0"),
     sa.Column("price", sa.Float, nullable=False, server_default="0"),
     sa.Column("currency", sa.Text, nullable=False, server_default="USD"),
+    sa.Column("from_cache", sa.Boolean),  # none where the route has no cache of answers
 )
 sa.Index("usage_at_ix", usage.c.at)
 sa.Index("usage_tenant_ix", usage.c.tenant, usage.c.at)

@@ -44,7 +44,12 @@ MODEL_SECONDS = Histogram(
 FIRST_TOKEN_SECONDS = Histogram(
     "runbell_model_first_token_seconds", "Seconds to a model's first token", ["model"], buckets=FAST
 )
-TOKENS = Counter("runbell_model_tokens", "Tokens read and written by models", ["model", "direction"])
+TOKENS = Counter(
+    "runbell_model_tokens", "Tokens read and written by models; `cached` ones were read before", ["model", "direction"]
+)
+ANSWERS = Counter(
+    "runbell_answer_cache_requests", "Requests on routes that give answers again, by whether there was one", ["result"]
+)
 
 
 class DatabaseFigures(Collector):
@@ -88,22 +93,32 @@ class DatabaseFigures(Collector):
         workers = GaugeMetricFamily(
             "runbell_worker_threads", "Threads of live workers", labels=["worker", "location", "state"]
         )
+        texts = CounterMetricFamily(
+            "runbell_embedding_cache_texts", "Texts whose vectors a worker needed", labels=["worker", "result"]
+        )
         for worker in self._workers.live():
             workers.add_metric([worker.id, worker.location, "busy"], worker.busy)
             workers.add_metric([worker.id, worker.location, "all"], worker.threads)
-        yield workers
+            texts.add_metric([worker.id, "hit"], worker.texts_known)
+            texts.add_metric([worker.id, "miss"], worker.texts - worker.texts_known)
+        yield from (workers, texts)
         yield GaugeMetricFamily("runbell_database_up", "Whether the database answers", value=1)
 
     def _count_calls(self) -> None:
         if self._last_call is None:
             self._last_call = self._figures.last_call(self._began)
         for call in self._figures.calls_after(self._last_call):
+            self._last_call = call.id
+            if call.from_cache is not None:
+                ANSWERS.labels("hit" if call.from_cache else "miss").inc()
+            if call.from_cache:
+                continue  # no model was asked
             MODEL_SECONDS.labels(call.model).observe(call.total_ms / 1000)
             if call.first_token_ms is not None:
                 FIRST_TOKEN_SECONDS.labels(call.model).observe(call.first_token_ms / 1000)
             TOKENS.labels(call.model, "in").inc(call.tokens_in)
             TOKENS.labels(call.model, "out").inc(call.tokens_out)
-            self._last_call = call.id
+            TOKENS.labels(call.model, "cached").inc(call.tokens_cached)
 
 
 def _queues(depths: dict[str, list[Depth]]) -> Iterator[Metric]:

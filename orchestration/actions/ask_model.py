@@ -4,6 +4,7 @@ from pydantic import Field
 
 from integrations.settings import Settings
 from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
+from orchestration.commands.costs import at_most
 from serving.models_file import read_fleet
 from serving.schema import ChatMessage, ChatRequest, Origin
 
@@ -30,22 +31,28 @@ class AskModel:
 
     def preview(self, args: Prompt, settings: Settings) -> str:
         """Say which model, and how much it gets."""
-        first = read_fleet(settings.serving).all_routes()["default"].candidates[0]
-        return f"would ask {first} with {len(args.prompt) + len(args.system)} characters"
+        fleet = read_fleet(settings.serving)
+        first = fleet.models[fleet.candidates(None)[0]]
+        told = f"would ask {first.name} with {len(args.prompt) + len(args.system)} characters"
+        return f"{told}: {at_most(first, _request(args))}"
 
     def carry_out(self, args: Prompt, means: Means, occasion: Occasion) -> Outcome:
         """Ask. Raises what `Models.stream` raises."""
-        system = (ChatMessage(role="system", content=args.system),) if args.system else ()
-        request = ChatRequest(
-            messages=(*system, ChatMessage(role="user", content=args.prompt)),
-            max_tokens=args.max_tokens,
-            temperature=args.temperature,
-            origin=Origin(tenant=occasion.principal.tenant, principal_id=occasion.principal.id, op=self.name),
-        )
+        origin = Origin(tenant=occasion.principal.tenant, principal_id=occasion.principal.id, op=self.name)
+        request = _request(args).model_copy(update={"origin": origin})
         chunks = list(means.models.stream(request, timeout_s=means.settings.serving.request_timeout_s))
         usage = chunks[-1].usage if chunks else None
         text = "".join(chunk.text for chunk in chunks)
         return Outcome(text=text, data={"text": text, "usage": usage.model_dump() if usage else None})
+
+
+def _request(args: Prompt) -> ChatRequest:
+    system = (ChatMessage(role="system", content=args.system),) if args.system else ()
+    return ChatRequest(
+        messages=(*system, ChatMessage(role="user", content=args.prompt)),
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+    )
 
 
 ACTION = AskModel()

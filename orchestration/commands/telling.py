@@ -7,6 +7,7 @@ from integrations.database import Database, MessageView, QueuedRun
 from integrations.messages import Receipt
 from integrations.settings import Settings
 from orchestration.commands.asker import Asker
+from orchestration.commands.costs import OF_MODELS, in_ms, together, took
 
 LONGEST = 300
 """Characters of a text that are shown."""
@@ -17,7 +18,6 @@ _STAGES = (
     ("replied_at", "worked until the answer", "产生答案"),
     ("delivered_at", "delivered it", "送达"),
 )
-_OF_THAT = ("of that the model", "其中模型")
 
 
 def show(database: Database, settings: Settings, run: QueuedRun, asker: Asker) -> str:
@@ -45,21 +45,18 @@ def why(database: Database, settings: Settings, run: QueuedRun, asker: Asker) ->
             f"该运行不是由消息触发的；[运行页面]({settings.run_url(run.run_id)})显示每一步的时间。",
         )
     lines = [asker.say(f"**{run.job}** took {_total(view)}", f"**{run.job}** 共用时 {_total(view)}")]
-    lines += [f"- {asker.say(english, chinese)}: {_ms(taken)}" for english, chinese, taken in stages(view.receipt)]
-    for model, tokens_in, tokens_out, total_ms in database.usage.of_run(run.run_id):
-        lines.append(
-            asker.say(
-                f"- {_OF_THAT[0]} {model}: {_ms(total_ms)}, {tokens_in} tokens read, {tokens_out} written",
-                f"- {_OF_THAT[1]} {model}：{_ms(total_ms)}，读入 {tokens_in}，生成 {tokens_out} 个词元",
-            )
-        )
+    lines += [f"- {asker.say(english, chinese)}: {in_ms(taken)}" for english, chinese, taken in stages(view.receipt)]
+    asked = database.usage.of_run(run.run_id)
+    lines += [took(one, asker) for one in asked]
+    if len(asked) > 1 and any(one.price for one in asked):
+        lines.append(together(asked, asker))
     return "\n".join(lines)
 
 
 def is_stage(line: str) -> bool:
     """Whether a line of `why` tells of a stage or of the model: which of them there are depends on when one asks."""
     stages = [f"- {words}: " for _, *both in _STAGES for words in both]
-    return line.startswith((*stages, *(f"- {words} " for words in _OF_THAT)))
+    return line.startswith((*stages, *OF_MODELS))
 
 
 def stages(receipt: Receipt) -> Iterator[tuple[str, str, float]]:
@@ -77,11 +74,7 @@ def _total(view: MessageView) -> str:
     receipt = view.receipt
     reached = [at for at in (receipt.delivered_at, receipt.replied_at, receipt.started_at) if at is not None]
     began = receipt.accepted_at
-    return _ms((reached[0] - began).total_seconds() * 1000) if reached and began else "…"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
+    return in_ms((reached[0] - began).total_seconds() * 1000) if reached and began else "…"
 
 
 def _reasons(run: QueuedRun) -> str:

@@ -3,23 +3,35 @@
 import json
 import sys
 import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from integrations.errors import InvalidInput
+from integrations.errors import InvalidInput, Unavailable
 from integrations.settings import Settings
+from orchestration.supervise.home import Home
 from orchestration.terminal.shared import print_json
+from orchestration.terminal.store import opened
 from serving import catalogue
 from serving.models_edit import switch, switch_back
 from serving.models_file import EXAMPLE, MODELS_FILE, SHORT_FORM, read_fleet
 from serving.vllm import serve_config
 
 LOOK_S = 0.5
+CACHES_H = 24
+
+
+class Hits(NamedTuple):
+    """How often something was known, of how often it was asked for."""
+
+    known: int
+    asked: int
 
 
 def show_models(settings: Settings, home: Path, *, as_json: bool) -> None:
@@ -27,13 +39,17 @@ def show_models(settings: Settings, home: Path, *, as_json: bool) -> None:
     served, here = _served(settings, home), catalogue.installed(home)
     names = {model.name for model in here}
     missing = [starter for starter in catalogue.starter() if starter.name not in names]
+    caches = _caches(settings, home) if served else None
     if as_json:
         installed = [model.model_dump(mode="json", exclude={"files"}) | {"size": model.size} for model in here]
         starters = [{"name": starter.name, "kind": starter.kind, "engine": starter.engine} for starter in missing]
-        print_json({"served": served, "installed": installed, "can_be_pulled": starters})
+        told = {"caches": asdict(caches)} if caches else {}
+        print_json({"served": served, "installed": installed, "can_be_pulled": starters, **told})
         return
     for model in served:
         print(_line(model))
+    if caches:
+        print(f"Caches of the last {CACHES_H} hours: {_hits(caches)}")
     if served:
         print()
     for model in here:
@@ -54,6 +70,39 @@ def _served(settings: Settings, home: Path) -> list[dict[str, Any]]:
     except httpx.HTTPError:
         return []
     return list(answer.json()["models"])
+
+
+@dataclass(frozen=True)
+class Caches:
+    """What caches saved in the last day. `prefixes` are tokens that a model had read before, by model."""
+
+    answers: Hits
+    vectors: Hits
+    prefixes: dict[str, Hits]
+
+
+def _caches(settings: Settings, home: Path) -> Caches | None:
+    """Return what caches saved, None where the database is away; the vectors' are those of workers that live now."""
+    since = datetime.now(UTC) - timedelta(hours=CACHES_H)
+    try:
+        with opened(settings, Home(home).endpoints) as database:
+            saved, workers = database.usage.saved(since), database.workers.live()
+    except Unavailable:
+        return None
+    hits, texts = sum(one.hits for one in saved), sum(worker.texts for worker in workers)
+    return Caches(
+        answers=Hits(hits, hits + sum(one.misses for one in saved)),
+        vectors=Hits(sum(worker.texts_known for worker in workers), texts),
+        prefixes={one.model: Hits(one.tokens_cached, one.tokens_in) for one in saved if one.tokens_in},
+    )
+
+
+def _hits(caches: Caches) -> str:
+    """Say what was saved; a cache that nobody asked is left out."""
+    told = [("answers", caches.answers), ("vectors", caches.vectors)]
+    told += [(f"tokens read by {model}", hits) for model, hits in caches.prefixes.items()]
+    shares = [f"{name} {100 * hits.known / hits.asked:.0f} % of {hits.asked}" for name, hits in told if hits.asked]
+    return ", ".join(shares) or "nobody asked them"
 
 
 def _line(model: dict[str, Any]) -> str:

@@ -59,6 +59,9 @@ def run(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE…")] = None,
     *,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 600.0,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Say what it would do, and usually takes; start nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a command and print what it answers; exit status 0 when it succeeded."""
@@ -68,6 +71,11 @@ def run(
     from orchestration.terminal.arguments import refused, typed
 
     settings, home = installation()
+    if preview:
+        from orchestration.terminal.parsing import preview_here, show_preview
+
+        show_preview(preview_here(command, arguments or [], settings, home.endpoints), as_json=as_json)
+        return
     with Client(reach(settings), home.path) as client:
         known = client.commands()
         try:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from integrations.database import ClaimedMessage, Listener, RunClaim
 from integrations.database.engine import patiently
 from integrations.errors import LeaseLost
+from orchestration.model_cache import VECTORS
 from orchestration.warm import interrupt, logs
 from orchestration.warm.active import ActiveRuns
 from orchestration.warm.apart import carry_out
@@ -286,6 +287,7 @@ class Worker:
             busy=self.busy,
             version=self._runtime.version,
             state=self.state,
+            texts=VECTORS.texts,
         )
 
 

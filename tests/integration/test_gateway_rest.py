@@ -247,7 +247,10 @@ def test_metrics_tell_queues_model_calls_and_deliveries(
     gateway: Gateway, stores: Database, worker: ScriptedWorker
 ) -> None:
     httpx.get(f"{gateway.url}/metrics")
-    stores.usage.record(tenant="default", model="tiny", tokens_in=5, tokens_out=7, total_ms=120, first_token_ms=20)
+    call = {"tenant": "default", "model": "tiny", "first_token_ms": 20}
+    stores.usage.record(**call, tokens_in=5, tokens_out=7, total_ms=120, tokens_cached=4, from_cache=False)
+    stores.usage.record(**call, tokens_in=0, tokens_out=0, total_ms=1, from_cache=True)
+    stores.workers.beat("w9", location="core", pid=1, threads=8, busy=0, texts=(10, 7))
     gateway.client.post("/v1/messages", json={"text": "hi"}, headers={"Prefer": "wait=10"})
 
     def told() -> str:
@@ -257,6 +260,11 @@ def test_metrics_tell_queues_model_calls_and_deliveries(
     text = told()
     assert 'runbell_model_tokens_total{direction="out",model="tiny"} 7.0' in text
     assert 'runbell_model_seconds_count{model="tiny"} 1.0' in text
+    assert 'runbell_model_tokens_total{direction="cached",model="tiny"} 4.0' in text
+    assert 'runbell_answer_cache_requests_total{result="hit"} 1.0' in text
+    assert 'runbell_answer_cache_requests_total{result="miss"} 1.0' in text
+    assert 'runbell_embedding_cache_texts_total{result="hit",worker="w9"} 7.0' in text
+    stores.workers.gone("w9")
     assert 'runbell_messages_received_total{channel="rest",outcome="stored"}' in text
     assert "runbell_runs_total" in text
     assert "runbell_database_up 1.0" in text

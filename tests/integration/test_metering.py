@@ -80,7 +80,8 @@ def test_a_call_is_in_the_ledger_with_its_price_route_and_run(database: Database
 
     run = talk.execute_in_process()
 
-    assert database.usage.of_run(run.run_id)[0][:3] == ("paid", 3, 1)
+    (line,) = database.usage.of_run(run.run_id)
+    assert (line.model, line.tokens_in, line.tokens_out, line.price, line.from_cache) == ("paid", 3, 1, 1.0, None)
     assert database.usage.spent("acme", _long_ago()) == 1.0
     assert database.usage.spent("other", _long_ago()) == 0.0
 
@@ -180,9 +181,10 @@ def test_who_leaves_in_the_middle_pays_for_what_was_said_and_holds_nothing(datab
     assert decision(models, said(max_tokens=int(100 - spent))).model == "paid"
 
 
-def remembering(database: Database, told: Fleet) -> tuple[RememberingModels, Priced]:
-    models, asked = metered(database, told)
-    return RememberingModels(models, database, "acme", lambda: told), asked
+def remembering(database: Database, told: Fleet) -> tuple[MeteredModels, Priced]:
+    asked = Priced(told)
+    known = RememberingModels(asked, database, "acme", lambda: told)
+    return MeteredModels(known, database, "acme", lambda: told), asked
 
 
 CACHED = {"only": {"candidates": ["paid"], "cache_s": 600}, "default": ["paid", "free"]}
@@ -226,6 +228,29 @@ def test_nobody_is_told_what_another_was_told(database: Database, other: ChatReq
     list(models.stream(other))
 
     assert len(asked.asked) == 2
+
+
+def test_the_ledger_tells_what_was_given_again_and_what_was_looked_for_in_vain(database: Database):
+    models, _ = remembering(database, cached())
+    for text in ("hi", "hi", "hello", "hi"):
+        list(models.stream(of("p", "acme", text)))
+    list(models.stream(said("default")))  # a route without a cache
+
+    saved = {one.model: one for one in database.usage.saved(_long_ago())}
+
+    assert (saved["paid"].hits, saved["paid"].misses) == (2, 2)
+    assert database.usage.spent("acme", _long_ago()) == 3.0
+
+
+def test_what_is_left_of_a_budget_is_no_part_of_the_question(database: Database):
+    models, asked = remembering(database, cached(budget_per_day=2))
+
+    answered = [list(models.stream(of("p", "acme"))) for _ in range(4)]
+
+    assert len(asked.asked) == 1
+    assert all(chunks[-1].finish_reason == "stop" for chunks in answered)
+    with pytest.raises(Forbidden):
+        list(models.stream(of("p", "acme").model_copy(update={"max_tokens": 5})))
 
 
 def test_a_stricter_rule_forgets_what_was_allowed(database: Database):

@@ -58,6 +58,25 @@ def test_the_cache_is_bounded():
     assert models.embedded.count("long " * model_cache.LONGEST) == 2
 
 
+def test_what_a_caller_does_to_its_vector_is_not_done_to_others():
+    cached = CachingModels(Counting())
+
+    cached.embed(["a"])[0][0] = 99.0
+    cached.embed(["a"])[0].clear()
+
+    assert cached.embed(["a"]) == Counting().embed(["a"])
+
+
+def test_texts_that_were_known_are_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(model_cache, "VECTORS", model_cache.Counts())
+    cached = CachingModels(Counting())
+
+    cached.embed(["a", "b", "a"])
+    cached.embed(["a", "c"])
+
+    assert model_cache.VECTORS.texts == (5, 2)  # the second "a" of the first call, and that of the second
+
+
 def test_many_threads_get_their_own_vectors():
     cached = CachingModels(Counting())
     texts = [f"text {number % 50}" for number in range(400)]
@@ -91,4 +110,4 @@ def test_equal_settings_share_their_objects(tmp_path):
     first, second = build(settings), build(settings.model_copy())
 
     assert first["database"] is second["database"]
-    assert set(first) == {"settings", "database", "models", "memory", "offers"}
+    assert set(first) == {"settings", "database", "models", "memory", "offers", "examinee"}
