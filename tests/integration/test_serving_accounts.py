@@ -180,6 +180,30 @@ async def test_who_leaves_holds_nothing_of_the_budget(database: Database, tmp_pa
     assert await _until(lambda: asyncio.to_thread(lambda: _left(accounts)), 15) == 15
 
 
+@pytest.mark.parametrize("policy", [{"local_only": True}, {"tenants": {"acme": {"local_only": True}}}])
+async def test_what_may_not_leave_does_not_leave_over_http(
+    database: Database, tmp_path: Path, policy: dict[str, object]
+):
+    engine = Counting()
+    async with asked(database, tmp_path, engine, fleet(ONE_EACH, **policy)) as client:
+        for cheat in ({}, {"user": "rich"}, {"metadata": {"tenant": "rich"}}, {"extra_headers": {"X-Tenant": "rich"}}):
+            with pytest.raises(openai.PermissionDeniedError, match="may not leave"):
+                await client.chat.completions.create(**SAID, **cheat)
+
+    assert engine.asked == []
+    assert lines(database) == []
+
+
+@pytest.mark.parametrize("field", ["priority", "origin", "tenant", "max_price"])
+async def test_nobody_says_over_http_for_whom_or_how_soon_a_request_is(database: Database, tmp_path: Path, field: str):
+    engine = Counting()
+    async with asked(database, tmp_path, engine, fleet(ONE_EACH)) as client:
+        with pytest.raises(openai.BadRequestError, match=field):
+            await client.chat.completions.create(**SAID, extra_body={field: "chat"})
+
+    assert engine.asked == []
+
+
 async def test_a_prompt_hidden_in_tools_is_counted_before_it_costs(database: Database, tmp_path: Path):
     engine = Counting()
     tool = {"type": "function", "function": {"name": "f", "description": "word " * 2_000}}

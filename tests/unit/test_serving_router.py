@@ -151,6 +151,21 @@ async def test_what_may_not_leave_does_not_leave_when_all_local_models_fail():
     assert "api" not in door.asked
 
 
+async def test_what_may_not_leave_is_no_canarys_either():
+    canary = {"candidates": ["small"], "canary": {"model": "api", "percent": 100}}
+    routes = {"default": canary, "only": {**canary, "candidates": ["api"]}}
+    tried = router(routes=routes)
+    door = ScriptedDoor()
+
+    for _ in range(20):
+        await answer(tried, door, said(tenant="acme"))
+    with pytest.raises(Forbidden):
+        await answer(tried, door, said(tenant="acme", model="only"))
+
+    assert set(door.asked) == {"small"}
+    assert order(tried, said(tenant="default")) == ["api", "small"]
+
+
 def test_the_rules_of_all_bind_a_tenant_with_rules_of_its_own():
     policy = {"local_only": True, "tenants": {"acme": {"local_only": False}}}
 
