@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import websockets
 
@@ -210,6 +211,20 @@ def test_metrics_tell_of_messages_processes_and_models(platform: Platform) -> No
 
     for sample in ('runbell_process_up{process="workers"} 1.0', "runbell_inbox_depth", 'model="smollm2-135m"'):
         assert sample in text, sample
+
+
+def test_a_program_on_the_openai_interface_is_counted_on_its_owners_account(platform: Platform) -> None:
+    body = {"model": "default", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    url = f"http://127.0.0.1:{platform.serving}/v1/chat/completions"
+    httpx.post(url, json=body, headers={"Authorization": f"Bearer {platform.token}"}, timeout=60).raise_for_status()
+
+    endpoints = json.loads((platform.home / "run" / "endpoints.json").read_text())
+    with psycopg.connect(endpoints["database_url"]) as connection:
+        query = "select principal_id, tokens_out from runbell.usage where tenant = 'default' and op = 'http'"
+        ((principal_id, tokens_out),) = connection.execute(query).fetchall()
+
+    assert tokens_out == 1
+    assert principal_id
 
 
 def test_status_prints_a_new_link_to_the_page(platform: Platform) -> None:
