@@ -38,6 +38,7 @@ def figures(took: Sequence[Took], wall_s: float) -> dict[str, float]:
     first = sorted(one.first_s * 1000 for one in took)
     return {
         "tokens_per_s": round(sum(one.tokens for one in took) / wall_s, 1),
+        "tokens": sum(one.tokens for one in took),
         "first_ms_p50": round(statistics.median(first), 1),
         "first_ms_p99": round(first[min(len(first) - 1, int(len(first) * 0.99))], 1),
     }
@@ -71,12 +72,15 @@ def through(stream: Callable[[ChatRequest], Iterator[Any]], asked: Sequence[Chat
             tokens = chunk.usage.tokens_out if chunk.usage else tokens
         return Took((first or time.monotonic()) - began, time.monotonic() - began, tokens)
 
-    with ThreadPoolExecutor(len(asked)) as pool:
+    pool = ThreadPoolExecutor(len(asked))
+    try:
         futures = [pool.submit(one, request) for request in asked]
         gate.wait()
         began = time.monotonic()
         took = [future.result() for future in futures]
-    return figures(took, time.monotonic() - began)
+        return figures(took, time.monotonic() - began)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a benchmark that is told to stop waits for no answer
 
 
 async def over_http(url: str, token: str, model: str, asked: Sequence[ChatRequest]) -> dict[str, float]:

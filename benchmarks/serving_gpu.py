@@ -11,20 +11,26 @@ CUDA it takes the small shape and the CPU: the same code, other numbers. Each wa
 
 import argparse
 import asyncio
+import contextlib
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import asking, shaped_engine
+from benchmarks.ending import end, started, unwinding
 from benchmarks.serve_place import TOKEN, served
+
+if TYPE_CHECKING:
+    from serving.client import ServeModels
 
 ROOT = Path(__file__).parent.parent
 MODEL = "shaped"
@@ -82,10 +88,15 @@ def _part(asked: argparse.Namespace, part: str, *, quantization: str | None = No
     command += ["--words", str(asked.words), "--tokens", str(asked.tokens)]
     command += ["--shape", asked.shape] if asked.shape else []
     command += ["--quantization", quantization] if quantization else []
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
+    with unwinding():
+        process = started(command, orphaned=signal.SIGTERM, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            said, complained = (stream.decode() for stream in process.communicate())
+        finally:
+            end(process)
+    line = next((line for line in said.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
-        return {f"{part}_failed": (done.stderr or done.stdout)[-2000:]}
+        return {f"{part}_failed": (complained or said)[-2000:]}
     return dict(json.loads(line.removeprefix("RESULT ")))
 
 
@@ -203,18 +214,21 @@ def _serve(asked: argparse.Namespace, levels: Sequence[int]) -> dict[str, Any]:
     embedder = {"engine": "benchmarks.shaped_engine", "capabilities": ["embed"]}
     with tempfile.TemporaryDirectory(prefix="runbell-gpu-") as folder:
         models = {"models": {MODEL: _spec(asked, levels), "hashes": embedder}}
-        with served(Path(folder), models, load_s=600) as url:
-            handles, by_handle, by_http = ServeModels(), {}, {}
-            for level in levels:
-                seeds = [
-                    asking.requests(level, words=asked.words, tokens=asked.tokens, seed=level * 10 + number)
-                    for number in range(ROUNDS)
-                ]
-                rounds = [asking.through(lambda one: handles.stream(one, timeout_s=600), wanted) for wanted in seeds]
-                by_handle[str(level)] = max(rounds, key=lambda figures: figures["tokens_per_s"])
-                http = [asyncio.run(asking.over_http(url, TOKEN, "default", wanted)) for wanted in seeds]
-                by_http[str(level)] = max(http, key=lambda figures: figures["tokens_per_s"])
-            handles.close()
+        with served(Path(folder), models, load_s=600) as url, contextlib.closing(ServeModels()) as handles:
+            return _served(handles, url, asked, levels)
+
+
+def _served(handles: "ServeModels", url: str, asked: argparse.Namespace, levels: Sequence[int]) -> dict[str, Any]:
+    by_handle, by_http = dict[str, Any](), dict[str, Any]()
+    for level in levels:
+        seeds = [
+            asking.requests(level, words=asked.words, tokens=asked.tokens, seed=level * 10 + number)
+            for number in range(ROUNDS)
+        ]
+        rounds = [asking.through(lambda one: handles.stream(one, timeout_s=600), wanted) for wanted in seeds]
+        by_handle[str(level)] = max(rounds, key=lambda figures: figures["tokens_per_s"])
+        http = [asyncio.run(asking.over_http(url, TOKEN, "default", wanted)) for wanted in seeds]
+        by_http[str(level)] = max(http, key=lambda figures: figures["tokens_per_s"])
     return {"handle": by_handle, "http": by_http}
 
 

@@ -23,6 +23,7 @@ import httpx
 import psutil
 import yaml
 
+from benchmarks.ending import started, unwinding
 from benchmarks.load import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -90,13 +91,12 @@ def running(*, small: bool, lease_s: float) -> Generator[Platform]:
     (platform.folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [entry]}))
     command = [sys.executable, "-m", "benchmarks.faults.platform", *(["--small"] if small else [])]
     with (platform.folder / "supervisor.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=platform.environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = started(command, orphaned=signal.SIGTERM, cwd=ROOT, env=platform.environment, stdout=log, stderr=log)
     platform.supervisor = psutil.Process(process.pid)
     try:
-        _wait_ready(platform)
-        yield platform
+        with unwinding():
+            _wait_ready(platform)
+            yield platform
     finally:
         family = platform.family()
         process.terminate()
