@@ -22,6 +22,7 @@ from serving.admission import Admission
 from serving.config import SERVE_LOGS, Config
 from serving.failures import to_failure, too_slow
 from serving.fleet import ModelSpec
+from serving.gathering import Gathering
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
 
 MAX_TEXTS = 4096
@@ -88,6 +89,7 @@ class Chat:
         self._spec = spec
         self._pace = Pace()
         self._admission = Admission(spec.slots, spec.queue)
+        self._gathering = Gathering()
         self._engine = Loaded(lambda: engines.load_engine(spec, Path(home)))
         # Serve asks the object and awaits it when the replica stops; Python asks the class, and finds none.
         self.__del__ = self.close
@@ -118,7 +120,7 @@ class Chat:
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout(timeout_s):
                     await stack.enter_async_context(self._admission.slot(request.origin.priority))
-                chunks = engine.stream(request)
+                chunks = self._gathering.gathered(engine.stream(request))
                 stack.push_async_callback(chunks.aclose)
                 while chunk := await asyncio.wait_for(anext(chunks, None), max(deadline - time.monotonic(), 0)):
                     yield chunk

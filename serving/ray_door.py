@@ -14,6 +14,8 @@ from serving.schema import ChatChunk, ChatRequest, Failure
 
 GATE = "openai"
 """The application that speaks HTTP; it also tells which models there are."""
+STREAMED: Mapping[str, Any] = {"stream": True, "_by_reference": False, "response_serialization": "pickle"}
+"""Pieces of answers as messages of gRPC: as objects of Ray each costs both sides twice as much."""
 
 
 class RayDoor:
@@ -73,7 +75,7 @@ class RayDoor:
         with self._lock:
             if key not in self._handles:
                 handle = serve.get_app_handle(app)
-                self._handles[key] = handle.options(stream=True) if streaming else handle
+                self._handles[key] = handle.options(**STREAMED) if streaming else handle
             return self._handles[key]
 
     def translate(self, app: str, error: Exception) -> RunbellError:
