@@ -47,3 +47,20 @@ def test_what_follows_the_last_sentence_is_cut():
 def test_half_a_sentence_ends_in_an_ellipsis():
     assert end_at_sentence("In the heart of autumn,") == "In the heart of autumn…"
     assert end_at_sentence("") == ""
+
+
+def test_a_long_text_without_an_end_takes_little_time_at_each_of_its_words():
+    text = " ".join(f"word-{number}" for number in range(2_000))
+
+    began = time.process_time()
+    for _ in range(100):
+        assert loop_start(text, 9) is None
+
+    assert time.process_time() - began < 0.5
+
+
+def test_a_sentence_that_comes_again_is_found_with_its_last_word():
+    text = "I am glad you are here. I can help. I am glad you are here"
+
+    assert loop_start(text, 5) is None
+    assert loop_start(f"{text}.", 1) == text.rindex(" I am")

@@ -144,7 +144,7 @@ def _ask(models: Models, request: ChatRequest, heard: Heard, timeout_s: float, h
                     spent = replace(spent, model=chunk.decision.model, why=chunk.decision.sentence())
                 if chunk.usage:
                     spent = replace(spent, tokens_in=chunk.usage.tokens_in, tokens_out=chunk.usage.tokens_out)
-                if free and (start := loop_start(text)) is not None:
+                if free and (start := loop_start(text, len(chunk.text))) is not None:
                     text, finish = text[:start], "length"
                     break
                 if hear:
