@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from orchestration.supervise.processes import family, is_alive, send, wait_until_gone
+
 TOLD = (signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,10 +67,12 @@ def started(
 
 
 def end(process: subprocess.Popen[bytes], within_s: float = 30) -> None:
-    """End a process with all of its group, which nothing else belongs to."""
+    """End a process; what is left of its family then, or after that time, is killed."""
+    relatives = family(process.pid)
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(within_s)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    left = [one for one in {*relatives, *family(process.pid)} if is_alive(one)]
+    send(left, signal.SIGKILL)
+    wait_until_gone(left, 10)
     process.wait(10)

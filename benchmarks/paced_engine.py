@@ -1,7 +1,8 @@
 """An engine that speaks numbered words at a given pace, and an embedder beside it: for measuring what is around them.
 
-Chosen in models.yaml by `engine: benchmarks.paced_engine`; `options.per_s` is the pace of one answer, `options.name` a
-word that each of its words begins with. An answer has as many words as the request allows, `options.words` at most.
+Chosen in models.yaml by `engine: benchmarks.paced_engine`; `options.per_s` is the pace of one answer. Its words begin
+with `options.name`, else with the last word of what was asked, so that answers can't be taken for each other. An answer
+has as many words as the request allows, `options.words` at most.
 """
 
 import asyncio
@@ -26,15 +27,16 @@ class Paced:
         self._config = config
         self._gap_s = 1 / float(str(config.options.get("per_s", 100)))
         self._most = int(str(config.options.get("words", 100)))
-        self._name = str(config.options.get("name", "w"))
+        self._name = config.options.get("name")
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
         """Yield a word at a time."""
         began = time.monotonic()
+        name = str(self._name or request.messages[-1].content.split()[-1])
         words = min(self._most, request.max_tokens)
         for number in range(words):
             await asyncio.sleep(max(0.0, began + (number + 1) * self._gap_s - time.monotonic()))
-            yield ChatChunk(text=f"{self._name}{number} ")
+            yield ChatChunk(text=f"{name}-{number} ")
         took_ms = (time.monotonic() - began) * 1000
         usage = Usage(tokens_in=1, tokens_out=words, first_token_ms=self._gap_s * 1000, total_ms=took_ms)
         yield ChatChunk(finish_reason="stop", usage=usage)

@@ -21,8 +21,8 @@ TOKEN = "benchmark-" + "0" * 24
 
 
 @contextmanager
-def served(home: Path, models: dict[str, Any], *, load_s: float = 120) -> Generator[str]:
-    """Serve the models, attach this process to Ray, and give the address of the HTTP interface."""
+def served(home: Path, models: dict[str, Any], *, load_s: float = 120, attached: bool = True) -> Generator[str]:
+    """Serve the models, attach this process to Ray (or not), and give the address of the HTTP interface."""
     from orchestration.supervise import ray_head
     from serving.handles import connect
 
@@ -31,6 +31,7 @@ def served(home: Path, models: dict[str, Any], *, load_s: float = 120) -> Genera
     (home / "ray_token").write_text(TOKEN)
     (home / "ray_token").chmod(0o600)
     (home / "token").write_text(TOKEN)
+    (home / "token").chmod(0o600)
     (home / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
     ours = {
         **ray_head.environment(f"127.0.0.1:{port}", home / "ray_token"),
@@ -47,17 +48,19 @@ def served(home: Path, models: dict[str, Any], *, load_s: float = 120) -> Genera
         stack.callback(shutil.rmtree, temp, ignore_errors=True)
         log = stack.enter_context((home / "benchmark.log").open("wb"))
 
-        def start(*command: str, orphaned: int = signal.SIGKILL) -> None:
-            stack.callback(end, started(command, orphaned=orphaned, cwd=ROOT, stdout=log, stderr=log))
+        def start(*command: str, orphaned: int = signal.SIGKILL, grace_s: float = 30) -> None:
+            stack.callback(end, started(command, orphaned=orphaned, cwd=ROOT, stdout=log, stderr=log), grace_s)
 
-        start(*ray_head.command(temp, port), orphaned=signal.SIGTERM)
+        # The head waits for workers that are gone already.
+        start(*ray_head.command(temp, port), orphaned=signal.SIGTERM, grace_s=4)
         ray_head.prepare(temp)
         _wait(lambda: b"Ray runtime started" in (home / "benchmark.log").read_bytes(), home, 60)
         start(sys.executable, "-m", "serving.app")
         _wait((home / "run" / "serving.ready").exists, home, load_s)
-        connect()
-        stack.callback(_leave)
-        stack.enter_context(unwinding())  # Ray has set handlers of its own
+        if attached:
+            connect()
+            stack.callback(_leave)
+            stack.enter_context(unwinding())  # Ray has set handlers of its own
         yield f"http://127.0.0.1:{http}/v1"
 
 
