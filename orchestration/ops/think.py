@@ -10,8 +10,8 @@ from integrations.errors import RunbellError
 from integrations.settings import Settings
 from orchestration.commands.language import pick
 from orchestration.ops.answering.deciding import Mind, think_about
+from orchestration.ops.answering.deltas import Deltas
 from orchestration.ops.answering.offers import Offers
-from orchestration.ops.answering.speech import Deltas
 from orchestration.ops.answering.values import Heard, Recalled, Thought
 from serving.client import Models
 from serving.schema import ModelInfo

@@ -1,23 +1,18 @@
-"""Asking the model aloud: tokens go to the live view as they come, and a loop ends the generation."""
+"""Asking the model aloud: its words are heard as they come (`deltas` shows them), and a loop ends the generation."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
-from integrations.database import Database
-from integrations.errors import InvalidInput, RunbellError
+from integrations.errors import InvalidInput
 from integrations.telemetry import current_traceparent, span
 from orchestration.ops.answering.repetition import end_at_sentence, loop_start
 from orchestration.ops.answering.values import Heard, Spent
 from serving.client import Models
 from serving.schema import ChatRequest, Origin
 
-BATCH_S = 0.05
 _log = logging.getLogger("runbell.assistant")
 Hear = Callable[[str], None]
 """Takes each piece of text as it is generated."""
@@ -30,81 +25,6 @@ class Said:
     text: str
     spent: Spent
     read: int
-
-
-class Deltas:
-    """Publishes text as deltas from a thread of its own: the first at once, then every 50 ms at most.
-
-    A live view is never worth a failed answer: when the database refuses a delta it is logged and dropped.
-    With `again`, an earlier attempt has said something, which is taken back.
-    """
-
-    def __init__(self, database: Database, heard: Heard, *, again: bool = False) -> None:
-        self._database = database
-        self._heard = heard
-        self._said = ""
-        self._pending = ""
-        self._taken_back = again
-        self._closed = False
-        self._woken = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._woken:
-            self._closed = True
-            self._woken.notify()
-        self._thread.join(timeout=5)
-
-    def say(self, text: str) -> None:
-        """Show this text soon; never blocks."""
-        with self._woken:
-            self._said += text
-            self._pending += text
-            self._woken.notify()
-
-    def finish(self, text: str) -> None:
-        """Show the whole text: what is missing is added, and what differs is taken back first."""
-        with self._woken:
-            if text.startswith(self._said):
-                self._pending += text[len(self._said) :]
-            else:
-                self._taken_back, self._pending = True, text
-            self._said = text
-            self._woken.notify()
-
-    def _run(self) -> None:
-        first = True
-        while self._publish_next(first=first):
-            first = False
-            with self._woken:
-                self._woken.wait_for(lambda: self._closed, timeout=BATCH_S)
-
-    def _publish_next(self, *, first: bool) -> bool:
-        """Wait for text, publish all there is, and return whether more may come."""
-        with self._woken:
-            self._woken.wait_for(lambda: self._pending or self._taken_back or self._closed)
-            text, self._pending = self._pending, ""
-            reset, self._taken_back = self._taken_back, False
-            closed = self._closed
-        try:
-            if reset:
-                self._publish({"type": "reset"})
-            if text:
-                self._publish({"type": "delta", "text": text})
-            if text and first:
-                self._database.inbox.stamp(self._heard.message_id, "first_token_at")
-        except RunbellError as error:
-            _log.warning("a delta was dropped: %s", error, extra={"message_id": self._heard.message_id})
-        return not closed
-
-    def _publish(self, body: dict[str, object]) -> None:
-        self._database.progress.publish(self._heard.message_id, self._heard.address, body)
 
 
 def ask(models: Models, request: ChatRequest, heard: Heard, *, timeout_s: float, hear: Hear | None = None) -> Said:

@@ -1,0 +1,161 @@
+"""The text of answers on its way to live views: what all answers of a process say meanwhile goes out together.
+
+One thread publishes for all of them: a transaction and a NOTIFY per answer and piece would keep PostgreSQL, gateways
+and this process busy. The pieces that may leave are divided among the answers under way.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+from weakref import WeakKeyDictionary
+
+from integrations.database import Database
+from integrations.database.progress import Said
+from integrations.errors import RunbellError
+from orchestration.ops.answering.values import Heard
+
+GAP_S = 0.05
+PIECES_PER_S = 200
+PATIENCE_S = 5.0
+_log = logging.getLogger("runbell.assistant")
+_lock = threading.Lock()
+_broadcasts: "WeakKeyDictionary[Database, Broadcast]" = WeakKeyDictionary()
+
+
+class Deltas:
+    """Publishes one answer's text as deltas: the first at once, then every 50 ms at most, more seldom beside many.
+
+    A live view is never worth a failed answer: when the database refuses a delta it is logged and dropped.
+    With `again`, an earlier attempt has said something, which is taken back.
+    """
+
+    def __init__(self, database: Database, heard: Heard, *, again: bool = False) -> None:
+        with _lock:
+            self._broadcast = _broadcasts.setdefault(database, Broadcast(database))
+        self.message_id = heard.message_id
+        self.taken_back = again
+        self.pending = ""
+        self.closed = False
+        self.due_at = 0.0
+        self.first = True
+        self._address = heard.address
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        self._broadcast.begin(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._broadcast.end(self)
+
+    def say(self, text: str) -> None:
+        """Show this text soon; never blocks on the database."""
+        with self._broadcast.changed:
+            if not self.pending:
+                self._broadcast.changed.notify_all()
+            self._said += text
+            self.pending += text
+
+    def finish(self, text: str) -> None:
+        """Show the whole text: what is missing is added, and what differs is taken back first."""
+        with self._broadcast.changed:
+            if text.startswith(self._said):
+                self.pending += text[len(self._said) :]
+            else:
+                self.taken_back, self.pending = True, text
+            self._said = text
+            self._broadcast.changed.notify_all()
+
+    def take(self) -> list[Said]:
+        """Return what is to be published, and forget it."""
+        said: list[Said] = [(self.message_id, self._address, {"type": "reset"})] if self.taken_back else []
+        if self.pending:
+            self.first = False
+            said.append((self.message_id, self._address, {"type": "delta", "text": self.pending}))
+        self.taken_back, self.pending = False, ""
+        return said
+
+
+class Broadcast:
+    """Publishes the deltas of all answers under way, from a thread that lives as long as there are any."""
+
+    def __init__(self, database: Database) -> None:
+        self._progress = database.progress
+        self._inbox = database.inbox
+        self._open: dict[Deltas, None] = {}
+        self._thread: threading.Thread | None = None
+        self.changed = threading.Condition()
+
+    def begin(self, deltas: Deltas) -> None:
+        """Publish for this answer, too."""
+        with self.changed:
+            self._open[deltas] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
+                self._thread.start()
+
+    def end(self, deltas: Deltas) -> None:
+        """Return when all of it is published; a database that hangs holds nobody up for long."""
+        with self.changed:
+            deltas.closed = True
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: deltas not in self._open, timeout=PATIENCE_S)
+
+    def _run(self) -> None:
+        while True:
+            with self.changed:
+                due = self._due()
+                if not due and not self._open:
+                    self._thread = None
+                    return
+                firsts = [deltas for deltas in due if deltas.first and deltas.pending]
+                said = [one for deltas in due for one in deltas.take()]
+            self._publish(said)
+            for deltas in firsts:
+                self._stamp(deltas)
+            with self.changed:
+                self._left(due)
+
+    def _due(self) -> list[Deltas]:
+        """Wait until an answer has something to say and its turn has come."""
+        while self._open:
+            now = time.monotonic()
+            waiting = [one for one in self._open if one.pending or one.taken_back or one.closed]
+            due = [one for one in waiting if one.closed or one.due_at <= now]
+            if due:
+                return due
+            self.changed.wait(min((one.due_at for one in waiting), default=now + PATIENCE_S) - now)
+        return []
+
+    def _left(self, due: Sequence[Deltas]) -> None:
+        """Let go of those that have ended, and say when it is the others' turn again."""
+        gap_s = max(GAP_S, len(self._open) / PIECES_PER_S)
+        for deltas in due:
+            deltas.due_at = time.monotonic() + gap_s
+            if deltas.closed and not deltas.pending and not deltas.taken_back:
+                self._open.pop(deltas, None)
+        self.changed.notify_all()
+
+    def _publish(self, said: Sequence[Said]) -> None:
+        try:
+            if said:
+                self._progress.publish_all(said)
+        except RunbellError as error:
+            _log.warning("deltas were dropped: %s", error, extra={"messages": len(said)})
+        except Exception:  # noqa: BLE001 - the thread must outlive one bad text
+            if len(said) == 1:
+                _log.exception("a delta was dropped", extra={"message_id": said[0][0]})
+            else:  # what can't be stored harms its own message only
+                for one in said:
+                    self._publish([one])
+
+    def _stamp(self, deltas: Deltas) -> None:
+        try:
+            self._inbox.stamp(deltas.message_id, "first_token_at")
+        except RunbellError as error:
+            _log.warning("the first token is not noted: %s", error, extra={"message_id": deltas.message_id})
