@@ -87,7 +87,7 @@ class Session(Chatter):
         await asyncio.sleep(after_s)
         while not stop.is_set():
             topic = f"{self.conversation}-{self.answers}"
-            message_id, answer = await self.ask(f"Write the long story of {topic}")
+            message_id, answer = await self.ask(f"Please recite {topic}")
             self.answers += 1
             expected = [f"{topic}-{number}" for number in range(self._words)]
             for name, text in (("streamed", self._growing.pop(message_id, "")), ("answered", answer)):

@@ -180,7 +180,7 @@ def _model(name: str, **more: object) -> dict[str, Any]:
 
 
 def _file(routes: Mapping[str, object], **models: dict[str, Any]) -> dict[str, Any]:
-    return {"models": {**models, "counting": {"engine": ENGINE, "capabilities": ["embed"]}}, "routes": dict(routes)}
+    return {"models": {**models, "unlike": {"engine": ENGINE, "capabilities": ["embed"]}}, "routes": dict(routes)}
 
 
 def told(results: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def _platform(place: Place, asked: argparse.Namespace) -> Generator[tuple[str, s
 
     engine, port = "benchmarks.paced_engine", free_port()
     paced = {"engine": engine, "slots": asked.sessions + 8, "options": {"per_s": asked.per_s, "words": asked.words}}
-    models = {"models": {"paced": paced, "counting": {"engine": engine, "capabilities": ["embed"]}}}
+    models = {"models": {"paced": paced, "unlike": {"engine": engine, "capabilities": ["embed"]}}}
     place.configure_dagster()
     with served(place.home, models, attached=False), place.processes() as start:
         create_token(place.home)

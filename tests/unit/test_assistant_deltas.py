@@ -109,6 +109,15 @@ def test_what_differs_in_the_end_is_taken_back_first(written: Written) -> None:
     assert written.bodies["m"][-1]["text"] == "Paris."
 
 
+def test_blanks_around_what_was_said_are_no_reason_to_take_it_back(written: Written) -> None:
+    with speaking(written, "m") as deltas:
+        deltas.say(" Paris. ")
+        deltas.finish("Paris.\n\nIt may be wrong.")
+
+    assert all(body["type"] == "delta" for body in written.bodies["m"])
+    assert written.text("m").split() == ["Paris.", "It", "may", "be", "wrong."]
+
+
 def test_an_earlier_attempt_is_taken_back(written: Written) -> None:
     with speaking(written, "m", again=True):
         pass

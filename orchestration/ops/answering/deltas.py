@@ -62,10 +62,10 @@ class Deltas:
             self.pending += text
 
     def finish(self, text: str) -> None:
-        """Show the whole text: what is missing is added, and what differs is taken back first."""
+        """Show the whole text: what is missing is added, and what differs in more than its margins taken back first."""
         with self._broadcast.changed:
-            if text.startswith(self._said):
-                self.pending += text[len(self._said) :]
+            if text.startswith(said := self._said.strip()):
+                self.pending += text[len(said) :]
             else:
                 self.taken_back, self.pending = True, text
             self._said = text
