@@ -33,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.calling import Callers
 from benchmarks.place import ROOT, wait_for
 from benchmarks.serve_place import served
+from integrations.errors import NotFound
+from serving.schema import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:
     from serving.client import ServeModels
@@ -137,6 +139,7 @@ class _Changing:
         bounds = {"min": 1, "max": 3, "target_ongoing": 2, "up_after_s": 0.5, "down_after_s": 2}
         self._write({"default": ["two"]}, two=_model("two"), many=_model("many", replicas=bounds))
         wait_for(lambda: len(self._pids("many")) == 1, "one replica")
+        wait_for(lambda: self._knows("many"), "the table of models")
         with Callers(self._models, 12, model="many") as callers:
             began = time.monotonic()
             wait_for(lambda: len(self._pids("many")) == 3, "three replicas")
@@ -151,6 +154,14 @@ class _Changing:
         """Wait until that model has answered everybody a few times."""
         seen = callers.by_name[name]
         wait_for(lambda: callers.by_name[name] > seen + 5 * self._threads, f"answers of {name}", within_s=150)
+
+    def _knows(self, name: str) -> bool:
+        """Tell whether this process goes by a table that has the model."""
+        request = ChatRequest(messages=(ChatMessage(role="user", content="who?"),), model=name)
+        try:
+            return bool(list(self._models.stream(request)))
+        except NotFound:
+            return False
 
     def _write(self, routes: Mapping[str, object], **models: dict[str, Any]) -> None:
         path = self._home / "models.yaml"
