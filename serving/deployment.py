@@ -122,7 +122,7 @@ class Chat:
                     await stack.enter_async_context(self._admission.slot(request.origin.priority))
                 chunks = self._gathering.gathered(engine.stream(request))
                 stack.push_async_callback(chunks.aclose)
-                while chunk := await asyncio.wait_for(anext(chunks, None), max(deadline - time.monotonic(), 0)):
+                while chunk := await _within(deadline, chunks):
                     yield chunk
         except TimeoutError as error:
             raise too_slow(timeout_s) from error
@@ -160,6 +160,12 @@ class Chat:
         """Stop what is generated and free the model."""
         if self._engine.model is not None:
             await self._engine.model.close()
+
+
+async def _within(deadline: float, chunks: AsyncGenerator[ChatChunk]) -> ChatChunk | None:
+    """Return the next chunk, None at the end; `asyncio.wait_for` would make a task for each."""
+    async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+        return await anext(chunks, None)
 
 
 class Embedder:
