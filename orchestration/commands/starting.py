@@ -56,6 +56,7 @@ class Starting:
         if wanted is None:
             return False
         if self._database.approvals.is_pointless(wanted):
+            log.warning("an approval that nobody but the requester could give", extra={"command": spec.name})
             self.settle(turn, words.pointless(wanted), failed=True, proposal=proposal)
         else:
             self._database.inbox.hold(turn.claimed, wanted, self._database.principals.now, proposal=proposal)

@@ -53,7 +53,7 @@ class Waiting:
         if approval_id:
             print(
                 f"Approvers answer on any network or the web page: /approve {approval_id} or /deny {approval_id}\n"
-                f"Here, or to take it back: {program()} send '/deny {approval_id}'. It goes on waiting if you leave.",
+                f"You take it back by: {program()} send '/deny {approval_id}'. It goes on waiting if you leave.",
                 file=sys.stderr,
             )
 
