@@ -40,15 +40,20 @@ class EditedStream:
     """A stream for channels without one of their own: one message, edited.
 
     `shape` makes the message that shows a text which is not the whole yet; without it, a mark follows the text.
+    `handle` is that of a stream of this kind that another process left: this one goes on with its message.
     """
 
     def __init__(
-        self, channel: _Editable, opening: OutboundMessage, shape: Callable[[str], OutboundMessage] | None = None
+        self,
+        channel: _Editable,
+        opening: OutboundMessage,
+        shape: Callable[[str], OutboundMessage] | None = None,
+        handle: str | None = None,
     ) -> None:
         self._channel = channel
         self._opening = opening
         self._shape = shape or self._marked
-        self._platform_id: str | None = None
+        self._platform_id = None if handle is None else handle.removeprefix(EDITED)
 
     @property
     def handle(self) -> str | None:

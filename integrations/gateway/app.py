@@ -81,7 +81,7 @@ def _living(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManag
         intake = asyncio.create_task(services.intake.run(), name="intake")
         others = [
             asyncio.create_task(deliveries.run(), name="deliveries"),
-            asyncio.create_task(services.growing.keep(), name="growing"),
+            asyncio.create_task(services.growing.keep(services.channels), name="growing"),
         ]
         others += [
             asyncio.create_task(_listen(channel, services), name=f"listen {channel.name}")

@@ -2,24 +2,26 @@
 
 The process that received a message streams its answer, and the outbox hands it the final state (`take`). It says so in
 the database before it shows anything: until it has gone silent for a while no other process delivers that final
-state, and then one does in the place of what is shown (`integrations/database/growing.py`).
+state, and then one does in the place of what is shown (`integrations/database/growing.py`). What a process left half
+and can be edited goes on growing through another one, or through the same after its restart (`adopt`).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from integrations.channels import Channel, Editing, Stream, Streaming
 from integrations.channels.degrade import fit
 from integrations.channels.pace import Pace, Paces
-from integrations.channels.stream import EditedStream, InheritedStream, OpenedStream, Throttle
+from integrations.channels.stream import EDITED, MARK, EditedStream, InheritedStream, OpenedStream, Throttle
 from integrations.database import Database
 from integrations.database.growing import LEASE_S, GrowingAnswers
 from integrations.errors import RunbellError, TemporaryError
 from integrations.gateway.hub import Hub, Missed, News, Progressed, Settled, Subscription
-from integrations.gateway.run_card import RunCard
+from integrations.gateway.run_card import DELAY_S, RunCard
 from integrations.messages import Delivery, InboundMessage, OutboundMessage
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ class _Answer:
     text: str = ""
     seq: int = 0
     card: RunCard | None = None
+    handle: str | None = None
+    """Of what another process, now gone, has shown of it."""
+    noted: bool = False
+    """Whether the database knows that it is shown here."""
     throttle: Throttle | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -56,14 +62,21 @@ class Growing:
         """Show the answer of this message while it grows, if the channel can and it ever does. Returns at once."""
         if channel.capabilities.streaming == "none" or len(self._answers) >= MOST:
             return
-        turn = _Turn(self._paces.of(channel.name, channel.capabilities.rates), message, message_id)
+        self._begin(channel, message_id, message)
+
+    def _begin(self, channel: Channel, message_id: str, message: InboundMessage, handle: str | None = None) -> None:
+        turn = _Turn(self._paces.of(channel.name, channel.capabilities.rates), message)
 
         def opened(answer: _Answer) -> Throttle:
-            stream = _stream(channel, message_id, message, answer.card)
-            return _throttle(channel, _Noted(stream, self._kept, self._gateway, turn), message)
+            return _throttle(
+                channel, _Noted(_stream(channel, answer), self._kept, self._gateway, turn, answer), message
+            )
 
-        answer = _Answer(message_id, message, opened)
+        answer = _Answer(message_id, message, opened, handle=handle, noted=handle is not None)
         self._answers[message_id] = answer
+        if handle is not None:
+            # Whatever comes next, the end shall be put in its place.
+            answer.throttle = opened(answer)
         answer.task = asyncio.create_task(self._follow(answer, message), name=f"growing {message_id}")
 
     async def take(self, channel: Channel, message_id: str | None) -> Throttle | None:
@@ -79,16 +92,34 @@ class Growing:
             await asyncio.gather(answer.task, return_exceptions=True)
         return answer.throttle
 
-    async def keep(self) -> None:
-        """Go on saying which answers are shown here, until cancelled."""
+    async def keep(self, channels: Mapping[str, Channel]) -> None:
+        """Go on saying which answers are shown here, and take over what nobody shows any longer, until cancelled."""
         while True:
-            await asyncio.sleep(LEASE_S / 3)
-            shown = [answer.message_id for answer in self._answers.values() if answer.throttle is not None]
             try:
-                if shown:
-                    await asyncio.to_thread(self._kept.keep, shown, self._gateway)
+                await self._hold()
+                await self._adopt({name: one for name, one in channels.items() if isinstance(one, Editing)})
             except TemporaryError as error:
                 logger.warning("growing answers can't be kept now", extra={"error": str(error)})
+            await asyncio.sleep(LEASE_S / 3)
+
+    async def _hold(self) -> None:
+        """Say which are shown here, and show nothing more of what another process has taken over meanwhile."""
+        noted = [answer.message_id for answer in self._answers.values() if answer.noted]
+        kept = await asyncio.to_thread(self._kept.keep, noted, self._gateway) if noted else set[str]()
+        for message_id in set(noted) - kept:
+            answer = self._answers.pop(message_id, None)
+            if answer is not None and answer.task is not None and answer.throttle is not None:
+                answer.task.cancel()
+                await answer.throttle.stop()
+
+    async def _adopt(self, channels: Mapping[str, Channel]) -> None:
+        look = partial(self._kept.adopt, self._gateway, list(channels), but=list(self._answers))
+        room = MOST - len(self._answers)
+        for message_id, handle, message in await asyncio.to_thread(
+            look, handles=f"{EDITED}%", younger_s=LONGEST_SECONDS, limit=room
+        ):
+            logger.info("a half answer goes on here", extra={"message_id": message_id})
+            self._begin(channels[message.address.channel], message_id, message, handle)
 
     async def close(self) -> None:
         """Stop showing, and leave what is shown to others."""
@@ -109,6 +140,8 @@ class Growing:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 with self._hub.subscribe(message.address) as subscription:
+                    if answer.handle is not None:
+                        await self._look(answer)
                     while not await self._heard(answer, await _next(answer, subscription)):
                         pass
                 # The final state is in the outbox now; whoever delivers it takes the answer from here.
@@ -138,7 +171,7 @@ class Growing:
             return
         answer.seq = news.seq
         if answer.card is None and news.body["type"] == "run":
-            answer.card = RunCard.of(news.body, answer.message.received_at, time.monotonic())
+            answer.card = _card(answer, news.body)
         if news.body["type"] == "reset":
             answer.text = ""
         elif news.body["type"] == "delta":
@@ -152,7 +185,7 @@ class Growing:
         snapshot = await asyncio.to_thread(self._progress.snapshot, answer.message_id)
         answer.seq, answer.text = snapshot.seq, snapshot.partial
         if answer.card is None and snapshot.run is not None:
-            answer.card = RunCard.of(snapshot.run, answer.message.received_at, time.monotonic())
+            answer.card = _card(answer, snapshot.run)
         if answer.card is not None:
             answer.card.ops = {op.op: (op.state, op.ms) for op in snapshot.ops}
         _show(answer)
@@ -164,7 +197,6 @@ class _Turn:
 
     pace: Pace
     message: InboundMessage
-    message_id: str
 
     def take(self) -> None:
         """Count one update; raises RateLimited where there is no room for it now."""
@@ -174,12 +206,12 @@ class _Turn:
 class _Noted:
     """A stream that notes in the database what it shows, before it shows it."""
 
-    def __init__(self, stream: Stream, kept: GrowingAnswers, gateway: str, turn: _Turn) -> None:
+    def __init__(self, stream: Stream, kept: GrowingAnswers, gateway: str, turn: _Turn, answer: _Answer) -> None:
         self._stream = stream
         self._kept = kept
         self._gateway = gateway
         self._turn = turn
-        self._begun = False
+        self._answer = answer
 
     @property
     def handle(self) -> str | None:
@@ -189,10 +221,10 @@ class _Noted:
     async def update(self, text: str) -> None:
         """Show the text, in its turn; raises RunbellError where the answer is another's to show, or given already."""
         self._turn.take()
-        message_id, before = self._turn.message_id, self._stream.handle
-        if not self._begun:
-            self._begun = await asyncio.to_thread(self._kept.begin, message_id, self._gateway)
-            if not self._begun:
+        message_id, before = self._answer.message_id, self._stream.handle
+        if not self._answer.noted:
+            self._answer.noted = await asyncio.to_thread(self._kept.begin, message_id, self._gateway)
+            if not self._answer.noted:
                 raise RunbellError("The answer is there already, or grows through another gateway.")
         await self._stream.update(text)
         handle = self._stream.handle
@@ -222,17 +254,29 @@ def _show(answer: _Answer) -> None:
         answer.throttle.put(text)
 
 
-def _stream(channel: Channel, message_id: str, message: InboundMessage, card: RunCard | None) -> Stream:
+def _card(answer: _Answer, told: Mapping[str, object]) -> RunCard | None:
+    # One that was seen already, before another process went, need not wait for its moment.
+    since = time.monotonic() - (DELAY_S if answer.handle is not None else 0.0)
+    return RunCard.of(told, answer.message.received_at, since)
+
+
+def _stream(channel: Channel, answer: _Answer) -> Stream:
+    message, can = answer.message, channel.capabilities
     opening = OutboundMessage(
         address=message.address,
         text="",
         in_reply_to=message.ref or message.subject,
         asked=message.account,
-        message_id=message_id,
+        message_id=answer.message_id,
     )
-    can = channel.capabilities
-    if card is not None and can.edit and isinstance(channel, Editing):
-        return EditedStream(channel, opening, lambda _: fit(card.on(opening), can)[0])
+
+    def shape(text: str) -> OutboundMessage:
+        card = answer.card
+        return opening.model_copy(update={"text": text + MARK}) if card is None else fit(card.on(opening), can)[0]
+
+    edited = answer.handle is not None or (answer.card is not None and can.edit)
+    if edited and isinstance(channel, Editing):
+        return EditedStream(channel, opening, shape, answer.handle)
     if can.streaming == "native" and isinstance(channel, Streaming):
         return OpenedStream(channel, opening)
     assert isinstance(channel, Editing)

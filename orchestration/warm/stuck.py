@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 def abandon(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> None:
     """Mark the run as canceled or failed, answer its message, and leave the thread to itself. Raises `LeaseLost`."""
     storage, canceled = runtime.instance.warm_storage, interrupt.reason is Reason.CANCEL
-    what = "was canceled" if canceled else f"failed: an op took longer than {interrupt.limit_s:g} s"
-    note = "its thread hangs in native code and was given up; the worker is replaced"
+    what = "was canceled" if canceled else f"failed: {_limit(interrupt)}"
+    note = "Its thread hangs in native code and was given up; the worker is replaced."
     log.error("a thread does not stop", extra={"run_id": claim.run_id, "job": claim.job})
     run = runtime.instance.get_run_by_id(claim.run_id)
     if run is not None and run.status not in FINISHED_STATUSES:
         end = runtime.instance.report_run_canceled if canceled else runtime.instance.report_run_failed
-        end(run, f"The run {what}; {note}.")
+        end(run, f"The run {what}. {note}")
     storage.flush(claim.run_id)
     storage.leave(claim.run_id, lost=True)
     interrupt.request(Reason.LOST)
@@ -39,3 +39,9 @@ def abandon(runtime: Runtime, claim: RunClaim, interrupt: Interrupt) -> None:
             fence=claim.token,
         )
     runtime.database.runs.finish(claim)
+
+
+def _limit(interrupt: Interrupt) -> str:
+    """Return the limit that was met, an op's own or that of the whole run, in the middle of a sentence."""
+    told = interrupt.limit_told.rstrip(".")
+    return told[:1].lower() + told[1:]

@@ -19,6 +19,7 @@ from integrations.messages import Address, OutboundMessage
 from tests.gateways import Gateway, ScriptedWorker, running_gateway
 
 ANSWER = "echo: stream it"
+TELEGRAM = Address(channel="telegram", conversation="1")
 
 
 @dataclass
@@ -150,6 +151,22 @@ async def test_a_gateway_that_dies_leaves_no_half_answer_beside_the_whole_one(of
 
     assert office.texts() == [ANSWER] * 2
     assert not office.streaming()
+
+
+async def test_what_was_half_shown_goes_on_growing_after_a_restart(office: Office) -> None:
+    await office.ask()
+    await office.until(office.noted)
+    assert await asyncio.to_thread(office.gateway.stop) == 0
+
+    await asyncio.to_thread(office.gateway.start)
+    for message_id in [one for worker in office.workers for one in worker.handled]:
+        told: dict[str, object] = {"type": "delta", "text": "and on"}
+        await asyncio.to_thread(office.database.progress.publish, message_id, TELEGRAM, told)
+    await office.until(lambda: any("and on" in text for text in office.telegram.texts()))
+
+    office.go_on()
+    await office.until(office.delivered)
+    assert office.texts() == [ANSWER] * 2
 
 
 async def test_a_gateway_that_is_stopped_leaves_what_it_shows_to_the_next_one(office: Office) -> None:

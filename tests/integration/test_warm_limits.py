@@ -44,12 +44,25 @@ def test_a_thread_that_hangs_past_its_limit_is_given_up_and_its_worker_is_replac
     view = warm.database.inbox.get(message_id)
     assert view is not None
     assert view.status is MessageStatus.FAILED
-    assert "took longer than 0.5 s" in view.replies[0].text
+    assert "the op took longer than 0.5 s" in view.replies[0].text
     assert len(view.replies) == 1
 
     with warm.worker():
         assert warm.ended(later) == "SUCCESS"
     assert ("STEP_SUCCESS", "in_native_code") not in warm.kinds(run_id)
+
+
+def test_a_thread_that_hangs_past_the_limit_of_its_run_is_told_that_limit(
+    warm: WarmHome, caplog: pytest.LogCaptureFixture
+) -> None:
+    with warm.worker(stuck_after_s=0.5):
+        message_id, run_id = warm.message("hanging_too_long")
+        assert warm.ended(run_id) == "FAILURE"
+        thread_returned(caplog)
+
+    view = warm.database.inbox.get(message_id)
+    assert view is not None
+    assert "the run took longer than 0.5s, the time_limit of its command" in view.replies[0].text
 
 
 def test_a_canceled_run_whose_thread_hangs_is_marked_as_canceled(

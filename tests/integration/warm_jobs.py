@@ -544,6 +544,18 @@ def hanging() -> None:
     hangs(one())
 
 
+@dg.op
+def hangs_briefly(value: int) -> int:
+    subprocess.run(["/bin/sleep", "3"], check=True)
+    return value
+
+
+@command(time_limit="0.5s")
+@dg.job
+def hanging_too_long() -> None:
+    told(hangs_briefly(one()))
+
+
 @dg.job
 def stuck() -> None:
     told(in_native_code(noted(one())))
@@ -622,6 +634,7 @@ defs = dg.Definitions(
         failing,
         guarded,
         hanging,
+        hanging_too_long,
         here,
         paying,
         refunding,
