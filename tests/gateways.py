@@ -1,7 +1,6 @@
 """The real gateway in a process of its own, and a scripted worker that settles messages through the database."""
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Self
 
 import httpx
-import psycopg
-import sqlalchemy as sa
 
 from integrations.database import ClaimedMessage, Database, Listener, NewRun
 from integrations.messages import MessageStatus, OutboundMessage
@@ -106,16 +103,6 @@ def running_gateway(database_url: str, home: Path, **environment: str) -> Genera
     finally:
         gateway.client.close()
         gateway.stop()
-
-
-@contextmanager
-def fresh_database(postgres: str, template: str) -> Generator[str]:
-    name = f"gateway_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-    yield sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30, explain: Callable[[], str] | None = None) -> object:

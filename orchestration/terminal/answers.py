@@ -25,7 +25,9 @@ def show_message(state: Json, url: str, *, as_json: bool) -> int:
     _show_replies(replies, str(state.get("conversation")), url)
     if status == "answered":
         return ANSWERED
-    if status not in SETTLED:
+    if status == "waiting":
+        print(f"It waits for an approval. {program()} send /approvals shows what waits, and how it is decided.")
+    elif status not in SETTLED:
         print(
             f"There is no answer yet ({status}). It goes on; look at {state.get('run_url') or f'{program()} status'}."
         )

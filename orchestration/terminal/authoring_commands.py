@@ -60,7 +60,9 @@ def check(*, as_json: AsJson = False) -> None:
 @authoring.command()
 def new(name: str) -> None:
     """Write a code location to start from: a workflow, a timer, a test; and enter it in workspace.yaml."""
+    from integrations.gateway.installation import is_kept
     from orchestration.scaffold import create
     from orchestration.terminal.reports import show_created
 
-    show_created(name, create(name, installation()[0].dagster.workspace))
+    settings, home = installation()
+    show_created(name, create(name, settings.dagster.workspace), running=is_kept(home.path))

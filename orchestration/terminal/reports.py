@@ -12,6 +12,7 @@ from rich.text import Text
 
 from integrations.gateway.client import NotUp
 from integrations.gateway.installation import program
+from integrations.gateway.run_card import duration
 from orchestration.supervise.doctor import Finding
 from orchestration.supervise.status import Status
 
@@ -45,7 +46,7 @@ def show_status(found: Status) -> None:
             str(row.pid or ""),
             str(row.port or ""),
             f"{row.memory_mb:.0f} MB" if row.memory_mb is not None else "",
-            _duration(row.uptime_s),
+            "" if row.uptime_s is None else duration(row.uptime_s),
             str(row.restarts or ""),
             Text(row.state if row.healthy else f"{row.state}: {row.detail}"),
         )
@@ -89,11 +90,12 @@ def at_work(what: str) -> Generator[Callable[[str], None]]:
         yield status.update
 
 
-def show_created(name: str, written: Sequence[Path]) -> None:
-    """Say what `runbell new` wrote, and what to do next."""
+def show_created(name: str, written: Sequence[Path], *, running: bool) -> None:
+    """Say what `runbell new` wrote, and what to do next; what is `running` knows nothing of it yet."""
     for path in written:
         print(f"✓ {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
-    print(f"Next: make test-{name} · {program()} check · make up, then /{name} Ada in the chat. More: {name}/README.md")
+    start = "make down && make up" if running else "make up"
+    print(f"Next: make test-{name} · {program()} check · {start}, then /{name} Ada in the chat. More: {name}/README.md")
 
 
 def link_text(link: Mapping[str, object]) -> str:
@@ -113,11 +115,3 @@ def show_finding(finding: Finding) -> None:
     if finding.remedy:
         line.append(f"\n    → {finding.remedy}", style=style)
     Console(highlight=False).print(line, soft_wrap=True)
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -3,8 +3,7 @@
 No Ray here: the webserver and the daemon insert a row and NOTIFY; a warm worker of the run's location takes it.
 """
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
@@ -18,7 +17,6 @@ from orchestration.commands.spec import CommandSpec
 from orchestration.warm.internals import (
     FINISHED_STATUSES,
     CheckRunHealthResult,
-    ConfigurableClass,
     ConfigurableClassData,
     LaunchRunContext,
     ResumeRunContext,
@@ -26,33 +24,17 @@ from orchestration.warm.internals import (
     WorkerStatus,
 )
 from orchestration.warm.storage import WarmEventLogStorage
+from orchestration.warm.unconfigured import Unconfigured
 
 _BACKFILL_TAG = "dagster/backfill"
 
 
-class WarmRunLauncher(RunLauncher[Any], ConfigurableClass):
+class WarmRunLauncher(Unconfigured, RunLauncher[Any]):
     """Hands runs to the warm workers through the database."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__()
-        self._inst_data = inst_data
+        super().__init__(inst_data)
         self._engine: sa.Engine | None = None
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        """What dagster.yaml says."""
-        return self._inst_data
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Return the schema of the section in dagster.yaml."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Build from dagster.yaml."""
-        del config_value
-        return cls(inst_data)
 
     @property
     def queue(self) -> RunQueue:

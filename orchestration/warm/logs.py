@@ -8,9 +8,9 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Self, TextIO
+from typing import IO, Any, TextIO
 
 import sqlalchemy as sa
 
@@ -23,11 +23,11 @@ from orchestration.warm.internals import (
     CapturedLogSubscription,
     ComputeIOType,
     ComputeLogManager,
-    ConfigurableClass,
     ConfigurableClassData,
 )
 from orchestration.warm.interrupt import shielded
 from orchestration.warm.storage import WarmEventLogStorage
+from orchestration.warm.unconfigured import Unconfigured
 
 STREAM_BYTES = 10_000_000
 """Bytes that one stream of one run may hold; the rest is cut, with a note."""
@@ -143,31 +143,14 @@ def _pace() -> None:
                 _live.discard(capture)
 
 
-class OpLogs(ComputeLogManager[Any], ConfigurableClass):
+class OpLogs(Unconfigured, ComputeLogManager[Any]):
     """Keeps and serves what runs print."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__()
-        self._inst_data = inst_data
+        super().__init__(inst_data)
         self._subscriptions: list[CapturedLogSubscription] = []
         self._poller: threading.Thread | None = None
         self._lock = threading.Lock()
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        """What dagster.yaml says."""
-        return self._inst_data
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Return the schema of the section in dagster.yaml."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Build from dagster.yaml."""
-        del config_value
-        return cls(inst_data)
 
     @property
     def _storage(self) -> WarmEventLogStorage:

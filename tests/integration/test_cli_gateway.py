@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from integrations.database import Database, StoredCommand
+from integrations.database.disposable import fresh_database
 from integrations.gateway.client import ACCEPT_S, Client, NotUp
 from integrations.messages import Address, Delivery, OutboundMessage
-from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
+from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
 
 RUNBELL = Path(sys.executable).with_name("runbell")
 SPEC = {

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.database import Database
+from integrations.database.disposable import fresh_database
 from tests.approvals import HERE, MANAGERS, held, now, person, say, shown
-from tests.gateways import Gateway, fresh_database, running_gateway
+from tests.gateways import Gateway, running_gateway
 
 ADMINS = MANAGERS.model_copy(update={"approvers": ("role:admin",)})
 

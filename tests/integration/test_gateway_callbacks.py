@@ -10,7 +10,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from integrations.database import Database
-from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
+from integrations.database.disposable import fresh_database
+from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
 from tests.web import Handler, Site, serving_pages
 
 

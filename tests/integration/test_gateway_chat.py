@@ -10,9 +10,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from integrations.database import Database
+from integrations.database.disposable import fresh_database
 from integrations.messages import Address, OutboundMessage
 from tests.chats import Chat, Frame, chatting
-from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
+from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
 
 WHOLE = "".join(f"{index} " for index in range(20))
 

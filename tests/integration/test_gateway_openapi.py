@@ -10,7 +10,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from integrations.database import Database, StoredCommand
-from tests.gateways import SECRET, Gateway, fresh_database, running_gateway
+from integrations.database.disposable import fresh_database
+from tests.gateways import SECRET, Gateway, running_gateway
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.gateways import Gateway, fresh_database, running_gateway
+from integrations.database.disposable import fresh_database
+from tests.gateways import Gateway, running_gateway
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from integrations.database import Database
+from integrations.database.disposable import fresh_database
 from integrations.messages import Address
-from tests.gateways import SECRET, Gateway, fresh_database, running_gateway
+from tests.gateways import SECRET, Gateway, running_gateway
 
 JSON = {"Content-Type": "application/json"}
 OTHER_SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from integrations.database import Database, NewRun, StoredCommand
+from integrations.database.disposable import fresh_database
 from integrations.messages import Address, MessageStatus, OutboundMessage, run_id_for
-from tests.gateways import Gateway, ScriptedWorker, fresh_database, running_gateway, wait_for
+from tests.gateways import Gateway, ScriptedWorker, running_gateway, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,12 @@ def test_an_answer_with_choices_tells_how_to_answer(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == f"Run it?\nAnswer with: {program()} send --conversation 'c 1' yes (or: '否')\n"
 
 
+def test_a_command_that_waits_for_an_approval_says_how_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    show_message({"status": "waiting"}, "http://127.0.0.1:9", as_json=False)
+
+    assert "send /approvals" in capsys.readouterr().out
+
+
 def test_the_program_is_named_as_it_can_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(RUNBELL.parent.parent)
