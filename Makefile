@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help transformers up down status test check check-types check-tests fmt lock pictures clean
+.PHONY: help transformers up down status test check check-types check-tests fmt lock pictures schemas clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,9 @@ fmt: $(VENV)/.dev
 
 pictures: $(VENV)/.dev
 	@$(BIN)/python -m tests.pictures
+
+schemas: $(VENV)/.dev
+	@$(BIN)/python -m orchestration.flows > docs/workflow.schema.json
 
 lock: $(VENV)/.uv
 	cd requirements && for name in uv runtime dev transformers; do \

@@ -128,21 +128,27 @@ def _approval_op(question: str, rules: str) -> dg.OpDefinition:
     )
     def wait(context: dg.OpExecutionContext, details: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever an op puts out
         exact = details if isinstance(details, dict) or details is None else {"details": details}
-        try:
-            given = await_approval(question, policy, exact)
-        except (Denied, Expired) as error:
-            raise dg.Failure(str(error), metadata={"question": question}, allow_retries=False) from error
-        context.add_output_metadata(
-            {
-                "approval": given["approval"],
-                "approved_by": ", ".join(one["name"] for one in given["by"]),
-                "approved_at": ", ".join(one["at"] for one in given["by"]),
-                "reason": "; ".join(one["reason"] for one in given["by"] if one["reason"]) or "–",
-            }
-        )
+        given, metadata = approved(question, policy, exact)
+        context.add_output_metadata(metadata)
         return given
 
     return wait
+
+
+def approved(
+    question: str, policy: Approval, details: dict[str, object] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Wait as `await_approval` does, and return what it gives and how the op's page says it; else fail the op."""
+    try:
+        given = await_approval(question, policy, details)
+    except (Denied, Expired) as error:
+        raise dg.Failure(str(error), metadata={"question": question}, allow_retries=False) from error
+    return given, {
+        "approval": given["approval"],
+        "approved_by": ", ".join(one["name"] for one in given["by"]),
+        "approved_at": ", ".join(one["at"] for one in given["by"]),
+        "reason": "; ".join(one["reason"] for one in given["by"] if one["reason"]) or "–",
+    }
 
 
 @functools.cache

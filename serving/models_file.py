@@ -5,19 +5,18 @@ What is wrong is said with the file's line. `schema()` is the file's JSON Schema
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from integrations.errors import Misconfigured
+from integrations.yaml_lines import Document, read_yaml
 from serving.fleet import Fleet, ModelSpec
 
 MODELS_FILE = "models.yaml"
 SHORT_FORM = ("engine", "model", "base_url", "api_key", "embedder", "slots", "context_tokens", "strong")
-MAX_BYTES = 1_048_576
 
 EXAMPLE = """\
 # Which models there are, and how they are served. Without this file: the starter models, as here.
@@ -79,24 +78,11 @@ class FleetFile:
 
 def parse(path: Path) -> Fleet:
     """Return what a file says. Raises `Misconfigured` with the line of what is wrong."""
+    document = read_yaml(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} can't be read: {error}") from error
-    if len(text) > MAX_BYTES:
-        raise Misconfigured(f"{path} is larger than {MAX_BYTES} bytes.")
-    root: yaml.Node | None = None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _no_repetition(root, path)
-        return Fleet.model_validate(yaml.safe_load(text) or {})
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Misconfigured(f"{path}, line {line}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise Misconfigured(f"{path} is no YAML: {error}") from error
+        return Fleet.model_validate(document.value or {})
     except ValidationError as error:
-        raise Misconfigured("\n".join(_told(path, root, found) for found in error.errors()[:10])) from error
+        raise Misconfigured("\n".join(_told(document, found) for found in error.errors()[:10])) from error
 
 
 def schema() -> dict[str, Any]:
@@ -126,51 +112,12 @@ def _short_form(serving: BaseModel) -> Fleet:
     )
 
 
-def _told(path: Path, root: yaml.Node | None, error: Mapping[str, Any]) -> str:
-    where = cast("tuple[str | int, ...]", error["loc"])
-    keys, line = _find(root, where)
+def _told(document: Document, error: Mapping[str, Any]) -> str:
+    keys, line = document.find(cast("tuple[str | int, ...]", error["loc"]))
     said = str(error["msg"]).removeprefix("Value error, ")
     named = re.match(r"routes\.(\S+) names", said)
     if not keys and named:
-        keys, line = _find(root, ("routes", named[1]))
+        keys, line = document.find(("routes", named[1]))
     if error["type"] == "extra_forbidden":
         said = "there is no such setting"
-    return f"{path}, line {line}: {'.'.join(keys) or 'file'}: {said}"
-
-
-def _find(node: yaml.Node | None, where: Iterable[str | int]) -> tuple[list[str], int]:
-    """Return the part of a path that the file has, and the line on which that stands."""
-    keys, line = list[str](), 1
-    for step in where:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
-            if pair is None:
-                if step != "[key]":
-                    keys.append(str(step))
-                return keys, line
-            line, node = _line(pair[0]), pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            item: yaml.Node = node.value[step]
-            line, node = _line(item), item
-        else:
-            return keys, line
-        keys.append(str(step))
-    return keys, line
-
-
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1 if node.start_mark else 1
-
-
-def _no_repetition(node: yaml.Node | None, path: Path) -> None:
-    """Refuse a key that stands twice: YAML would silently take the last."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _no_repetition(item, path)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise Misconfigured(f"{path}, line {_line(key)}: {key.value} stands twice")
-            seen.add(str(key.value))
-            _no_repetition(value, path)
+    return f"{document.path}, line {line}: {'.'.join(keys) or 'file'}: {said}"

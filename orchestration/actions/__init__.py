@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from integrations.complaints import in_words, named
 from integrations.database import Database
@@ -26,9 +26,26 @@ from integrations.near import near
 from integrations.settings import Settings
 from serving.client import Models
 
-__all__ = ["Action", "Arguments", "Means", "Occasion", "Outcome", "Prepared", "find", "names", "prepare", "rehearsed"]
+__all__ = [
+    "FIXED",
+    "IN_URL",
+    "Action",
+    "Arguments",
+    "Means",
+    "Occasion",
+    "Outcome",
+    "Prepared",
+    "find",
+    "names",
+    "prepare",
+    "rehearsed",
+]
 
 Effect = Literal["read", "write", "destructive"]
+FIXED: dict[str, JsonValue] = {"x-runbell": "fixed"}
+"""For `json_schema_extra` of what the author alone decides: a workflow in YAML can't fill in values there."""
+IN_URL: dict[str, JsonValue] = {"x-runbell": "url"}
+"""For `json_schema_extra` of an address: what is filled in stays within its part of the path or query."""
 ATTEMPTS = 3
 FIRST_PAUSE_S = 0.5
 

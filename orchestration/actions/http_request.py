@@ -12,7 +12,7 @@ from integrations.errors import Forbidden, InvalidInput, NotFound
 from integrations.security.reach import Reach
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
-from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
+from orchestration.actions import FIXED, IN_URL, Arguments, Effect, Means, Occasion, Outcome
 
 SHOWN = 4_000
 """Characters of the answer that stand in the text; `data` has all."""
@@ -23,12 +23,16 @@ _OURS = ("host", "content-length", "transfer-encoding", "connection", "accept-en
 class Request(Arguments):
     """What to call."""
 
-    url: str
-    method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    url: str = Field(json_schema_extra=IN_URL)
+    method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = Field(
+        default="GET", json_schema_extra=FIXED
+    )
     headers: dict[str, str] = Field(default_factory=dict[str, str])
     json_body: dict[str, object] | list[object] | None = Field(default=None, description="Sent as JSON.")
     body: str | None = Field(default=None, description="Sent as it is.")
-    credential: str | None = Field(default=None, description="A name from [actions.credentials].")
+    credential: str | None = Field(
+        default=None, description="A name from [actions.credentials].", json_schema_extra=FIXED
+    )
 
 
 class HttpRequest:

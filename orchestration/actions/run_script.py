@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from integrations import sandbox
 from integrations.errors import Forbidden, InvalidInput, NotFound, Rejected
 from integrations.settings import Settings
-from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
+from orchestration.actions import FIXED, Arguments, Effect, Means, Occasion, Outcome
 
 SHOWN = 4_000
 """Characters of output that stand in the text; `data` has all."""
@@ -23,9 +23,9 @@ _ENDINGS = {"python": ".py", "sh": ".sh"}
 class Script(Arguments):
     """What to run: `script`, a file below the folder of scripts, or `code`."""
 
-    script: str | None = None
-    code: str | None = Field(default=None, max_length=100_000)
-    language: Literal["python", "sh"] = "python"
+    script: str | None = Field(default=None, json_schema_extra=FIXED)
+    code: str | None = Field(default=None, max_length=100_000, json_schema_extra=FIXED)
+    language: Literal["python", "sh"] = Field(default="python", json_schema_extra=FIXED)
     arguments: list[str] = Field(default_factory=list[str], max_length=100)
     input: str = Field(default="", max_length=1_000_000, description="What the script reads from standard input.")
 

@@ -7,7 +7,7 @@ from integrations.errors import NotFound
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from integrations.settings_actions import QueriedDatabase
-from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
+from orchestration.actions import FIXED, Arguments, Effect, Means, Occasion, Outcome
 
 SHOWN = 50
 """Rows that stand in the text; `data` has all."""
@@ -16,8 +16,8 @@ SHOWN = 50
 class Question(Arguments):
     """What to ask; values belong into `parameters`, as `:name` in the statement."""
 
-    database: str
-    statement: str = Field(min_length=1, max_length=20_000)
+    database: str = Field(json_schema_extra=FIXED)
+    statement: str = Field(min_length=1, max_length=20_000, json_schema_extra=FIXED)
     parameters: dict[str, str | int | float | bool | None] = Field(
         default_factory=dict[str, str | int | float | bool | None]
     )

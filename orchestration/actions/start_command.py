@@ -6,7 +6,7 @@ from integrations.access import Refused, may
 from integrations.errors import Forbidden, InvalidInput, NotFound, Overloaded
 from integrations.messages import InboundMessage, run_id_for
 from integrations.settings import Settings
-from orchestration.actions import Arguments, Effect, Means, Occasion, Outcome
+from orchestration.actions import FIXED, Arguments, Effect, Means, Occasion, Outcome
 from orchestration.commands.binding import bind_values
 from orchestration.commands.spec import CommandSpec
 
@@ -14,7 +14,7 @@ from orchestration.commands.spec import CommandSpec
 class Start(Arguments):
     """Which command, with which arguments."""
 
-    command: str = Field(min_length=1, max_length=200)
+    command: str = Field(min_length=1, max_length=200, json_schema_extra=FIXED)
     args: dict[str, object] = Field(default_factory=dict[str, object])
 
 

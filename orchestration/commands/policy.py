@@ -8,7 +8,7 @@ from datetime import timedelta
 from string import Formatter
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from integrations.messages import Address
 from integrations.settings_access import rules
@@ -34,11 +34,18 @@ def _texts(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-Length = Annotated[timedelta, BeforeValidator(_length), PlainSerializer(show_duration, return_type=str)]
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+Length = Annotated[
+    timedelta,
+    BeforeValidator(_length),
+    PlainSerializer(show_duration, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["90s", "1h30m", "3 days"]}, mode="validation"),
+]
 """A length of time; may be written `24h`, `3 days`."""
-Rules = Annotated[tuple[str, ...], BeforeValidator(_rules)]
+Rules = Annotated[tuple[str, ...], BeforeValidator(_rules), WithJsonSchema(_ONE_OR_MORE, mode="validation")]
 """Whom something is for: `everyone`, a role, `group:G`, `CHANNEL:ACCOUNT` or `principal:ID`."""
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_ONE_OR_MORE, mode="validation")]
 
 
 class Approval(BaseModel):

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 from integrations.database import Database
 from integrations.settings import Settings
+from orchestration.members import as_text, member
 
 MOST = 100
 """Events of one look; more wait for the next."""
@@ -22,18 +23,10 @@ class Event:
 
     def __getitem__(self, path: str) -> object:
         """Return a member by its path, `data.items.0.title`. Raises `KeyError`."""
-        value: object = self.fields
-        for name in path.split("."):
-            if isinstance(value, Mapping):
-                value = value[name]
-            elif isinstance(value, Sequence) and not isinstance(value, str) and name.isdecimal():
-                items = cast("Sequence[object]", value)
-                if int(name) >= len(items):
-                    raise KeyError(path)
-                value = items[int(name)]
-            else:
-                raise KeyError(path)
-        return value
+        try:
+            return member(self.fields, path.split("."))
+        except KeyError:
+            raise KeyError(path) from None
 
     def fits(self, when: When) -> bool:
         """Whether all these members have one of their values."""
@@ -46,9 +39,7 @@ class Event:
             value = self[path]
         except KeyError:
             return None
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return str(value)
+        return as_text(value)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import yaml
 from integrations.errors import InvalidInput, Misconfigured
 
 TEMPLATES = Path(__file__).parent / "location"
+WITHOUT_PYTHON = Path(__file__).parent / "yaml_location"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _ENTRY = Template(
     """  - python_module:
@@ -22,9 +23,10 @@ _ENTRY = Template(
 )
 
 
-def create(name: str, workspace: Path) -> list[Path]:
+def create(name: str, workspace: Path, *, templates: Path = TEMPLATES) -> list[Path]:
     """Write the files of a new location beside workspace.yaml and enter it there; return what was written.
 
+    `templates` is `WITHOUT_PYTHON` for a workflow in YAML.
     Raises `InvalidInput` for a name that can't be used or is taken, `Misconfigured` where workspace.yaml can't be
     extended; then nothing was written.
     """
@@ -34,8 +36,10 @@ def create(name: str, workspace: Path) -> list[Path]:
     extended = _extended(name, workspace)
     folder.mkdir()
     written: list[Path] = []
-    for template in sorted(TEMPLATES.iterdir()):
-        path = folder / template.name.removesuffix(".template")
+    for template in sorted(templates.rglob("*.template")):
+        relative = template.relative_to(templates).as_posix().removesuffix(".template")
+        path = folder / Template(relative).substitute(name=name)
+        path.parent.mkdir(exist_ok=True)
         path.write_text(Template(template.read_text(encoding="utf-8")).substitute(name=name), encoding="utf-8")
         written.append(path)
     workspace.write_text(extended, encoding="utf-8")

@@ -58,11 +58,14 @@ def check(*, as_json: AsJson = False) -> None:
 
 
 @authoring.command()
-def new(name: str) -> None:
-    """Write a code location to start from: a workflow, a timer, a test; and enter it in workspace.yaml."""
+def new(
+    name: str, *, in_yaml: Annotated[bool, typer.Option("--yaml", help="A workflow in YAML, without Python.")] = False
+) -> None:
+    """Write a code location to start from, with a workflow and its test, and enter it in workspace.yaml."""
     from integrations.gateway.installation import is_kept
-    from orchestration.scaffold import create
+    from orchestration.scaffold import TEMPLATES, WITHOUT_PYTHON, create
     from orchestration.terminal.reports import show_created
 
     settings, home = installation()
-    show_created(name, create(name, settings.dagster.workspace), running=is_kept(home.path))
+    written = create(name, settings.dagster.workspace, templates=WITHOUT_PYTHON if in_yaml else TEMPLATES)
+    show_created(name, written, running=is_kept(home.path))

@@ -20,6 +20,7 @@ from orchestration.commands.schemas import Inexpressible
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import CONTROLS, same_name
 from orchestration.events.declaring import EventSensor
+from orchestration.flows.reading import Place, Unsound, doubts_of
 from orchestration.jobs.ring import ring
 from orchestration.supervise.variables import in_sentences
 from orchestration.warm.location import load_location, location_names
@@ -55,13 +56,14 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
         except Misconfigured:
             raise
         except Exception as error:  # noqa: BLE001 - whatever their code raises is what is reported
-            complaints.append(_broken(name, error, settings.dagster.workspace.resolve().parent))
+            complaints += _broken(name, error, settings.dagster.workspace.resolve().parent)
             continue
         told(f"Looking at the jobs, schedules and sensors of {name}")
         for repository in location.repositories.values():
             for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
                 if not job.name.startswith("__"):
                     complaints += _of_job(job, name, owners, settings.access)
+                    complaints += _of_flow(job, settings)
             complaints += [
                 found for schedule in repository.schedule_defs for found in _of_schedule(schedule, repository)
             ]
@@ -69,15 +71,36 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
     return complaints
 
 
-def _broken(location: str, error: BaseException, folder: Path) -> Complaint:
+def _broken(location: str, error: BaseException, folder: Path) -> list[Complaint]:
     """Tell what code raised when it was loaded, and the line of it that did."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error, Unsound):
         error = error.__cause__
+    if isinstance(error, Unsound):
+        return [_in_file(place, "error") for place in error.places]
     if isinstance(error, SyntaxError) and error.filename:
-        return Complaint(f"{_short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")
+        return [Complaint(f"{_short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _theirs(frame.filename, folder)]
     place = f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else f"code location {location}"
-    return Complaint(place, f"{type(error).__name__}: {_first_lines(error)}")
+    return [Complaint(place, f"{type(error).__name__}: {_first_lines(error)}")]
+
+
+def _of_flow(job: dg.JobDefinition, settings: Settings) -> Iterator[Complaint]:
+    """Look at what a workflow in YAML asks of the settings."""
+    if (written := _written(job)) is not None:
+        yield from (_in_file(place, "warning") for place in doubts_of(Path(written[0]), settings))
+
+
+def _in_file(place: Place, level: Literal["error", "warning"]) -> Complaint:
+    return Complaint(f"{_short(str(place.file))}:{place.line}", place.text, level)
+
+
+def _written(job: dg.JobDefinition) -> tuple[str, int] | None:
+    """Return the file and line of a workflow in YAML."""
+    said = job.metadata.get("dagster/code_references")
+    found = said.value.code_references if isinstance(said, dg.CodeReferencesMetadataValue) else ()
+    return next(
+        ((one.file_path, one.line_number or 1) for one in found if isinstance(one, dg.LocalFileCodeReference)), None
+    )
 
 
 def _theirs(file: str, folder: Path) -> bool:
@@ -158,6 +181,8 @@ def _first_lines(error: BaseException) -> str:
 
 def _place(job: dg.JobDefinition, fallback: str) -> str:
     """Return `file:line` of a job's function; Dagster keeps the ops' functions only, so their files are looked into."""
+    if (written := _written(job)) is not None:
+        return f"{_short(written[0])}:{written[1]}"
     for op in job.all_node_defs:
         compute = getattr(getattr(op, "compute_fn", None), "decorated_fn", None)
         code = getattr(compute, "__code__", None)

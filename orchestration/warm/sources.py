@@ -1,4 +1,7 @@
-"""The files that the code of a location consists of, and whether they changed: its version is what they hold."""
+"""The files that the code of a location consists of, and whether they changed: its version is what they hold.
+
+Beside Python they may be YAML: workflows without Python (`orchestration/flows`), and components of Dagster's.
+"""
 
 import hashlib
 import os
@@ -12,6 +15,7 @@ from pathlib import Path
 FILES = 5_000
 """More are not looked at."""
 _PLATFORM = frozenset({"orchestration", "assets", "integrations", "serving"})
+_ENDINGS = (".py", ".yaml", ".yml")
 _SKIPPED = frozenset({"__pycache__", "site-packages", "node_modules"})
 
 
@@ -73,7 +77,7 @@ def loaded(roots: Iterable[Path], began: float) -> Loaded:
 
 
 class Sources:
-    """The Python files below some roots. `fingerprint` reads only what is newer than at its last call."""
+    """The Python and YAML files below some roots. `fingerprint` reads only what is newer than at its last call."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(sorted(roots))
@@ -120,7 +124,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
-        elif entry.name.endswith(".py"):
+        elif entry.name.endswith(_ENDINGS):
             try:
                 yield entry.path, entry.stat()
             except OSError:

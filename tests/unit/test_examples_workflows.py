@@ -200,7 +200,7 @@ def test_sales_of_all_groupings_agree():
 def test_every_example_is_a_command_with_examples_in_both_languages():
     specs = compile_location(defs.get_repository_def(), "examples")
 
-    assert [spec.name for spec in specs] == ["health", "sales", "summary"]
+    assert [spec.name for spec in specs] == ["health", "remind", "sales", "summary"]
     assert [[argument.name for argument in spec.arguments] for spec in specs] == [
         ["urls", "timeout_s"],
         ["by", "year"],

@@ -10,7 +10,7 @@ import yaml
 
 from integrations.errors import InvalidInput, Misconfigured
 from integrations.settings import Dagster, Settings
-from orchestration.scaffold import create
+from orchestration.scaffold import WITHOUT_PYTHON, create
 from orchestration.terminal.checking import Complaint, check
 
 
@@ -22,8 +22,7 @@ def name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name = f"demo_{uuid.uuid4().hex[:8]}"
     yield name
     sys.path[:] = path
-    for module in [module for module in sys.modules if module.split(".")[0] == name]:
-        del sys.modules[module]
+    _forget(name)
 
 
 @pytest.fixture
@@ -62,6 +61,37 @@ def test_a_variable_that_nothing_reads_is_a_warning_of_the_check(
     monkeypatch.setenv("RUNBELL_NONSENSE", "1")
 
     assert [(found.place, found.level) for found in complaints(project)] == [("environment", "warning")]
+
+
+def test_a_new_location_without_python_is_well(project: Path, name: str) -> None:
+    written = create(name, project / "workspace.yaml", templates=WITHOUT_PYTHON)
+
+    assert complaints(project) == []
+    assert {path.name for path in written} == {
+        "README.md", "__init__.py", "definitions.py", "test_flows.py", f"{name}.yaml", "workspace.yaml",
+    }  # fmt: skip
+
+
+def test_what_is_wrong_in_yaml_is_told_with_its_file_and_line(project: Path, name: str) -> None:
+    create(name, project / "workspace.yaml", templates=WITHOUT_PYTHON)
+    file = project / name / "flows" / f"{name}.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("send_message:", "send_mesage:"))
+    assert [(one.place, one.level) for one in complaints(project)] == [(f"{name}/flows/{name}.yaml:19", "error")]
+    _forget(name)
+
+    query = "\n  look:\n    sql_query: {database: shop, statement: select 1}\n"
+    file.write_text(text.replace("\n\nreply", query + "\nreply").replace("effect:", "allowed: fans\neffect:"))
+
+    found = {one.place: one.text for one in complaints(project)}
+    assert "There is no database 'shop'" in found[f"{name}/flows/{name}.yaml:23"]
+    assert "nobody has the role fans" in found[f"{name}/flows/{name}.yaml:3"]
+    assert len(found) == 2
+
+
+def _forget(name: str) -> None:
+    for module in [module for module in sys.modules if module.split(".")[0] == name]:
+        del sys.modules[module]
 
 
 def test_what_stood_in_workspace_yaml_stays(project: Path, name: str) -> None:

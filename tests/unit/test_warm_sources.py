@@ -29,8 +29,10 @@ def test_any_changed_new_or_missing_file_changes_the_fingerprint(package: Path) 
     states.append(sources.fingerprint())
     (package / "ops" / "sell.py").unlink()
     states.append(sources.fingerprint())
+    (package / "refund.yaml").write_text("command: refund")
+    states.append(sources.fingerprint())
 
-    assert len(set(states)) == 4
+    assert len(set(states)) == 5
 
 
 def test_what_was_only_touched_is_the_same(package: Path) -> None:

@@ -10,9 +10,13 @@ from orchestration.ops.answering.values import Heard
 
 def scope_of(heard: Heard) -> Scope:
     """Return the boundary of recollections: the person in a direct conversation, else the group."""
-    address = heard.address
-    if heard.direct:
-        return Scope.principal(address.tenant, heard.principal_id)
+    return scope_at(heard.address, heard.principal_id, direct=heard.direct)
+
+
+def scope_at(address: Address, principal_id: str, *, direct: bool) -> Scope:
+    """Return the boundary of recollections of a place: of the person where it is a direct conversation."""
+    if direct:
+        return Scope.principal(address.tenant, principal_id)
     return Scope.conversation(address.tenant, address.channel, address.conversation)
 
 

@@ -1,0 +1,55 @@
+"""The config class of a workflow's command, made from its arguments; Dagster and the catalogue read it as any other."""
+
+from typing import Annotated, Any, Literal, Optional
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from orchestration import arguments as kinds
+from orchestration.flows.form import Argument, Form
+
+_TYPES: dict[str, Any] = {
+    "text": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "day": kinds.Day,
+    "instant": kinds.Instant,
+    "duration": kinds.Duration,
+    "amount": kinds.Amount,
+    "person": kinds.Person,
+    "file": kinds.File,
+    "secret": kinds.Secret,
+}
+_BOUNDS = {"minimum": "ge", "maximum": "le", "min_length": "min_length", "max_length": "max_length"}
+
+
+def config_of(form: Form) -> type[dg.Config]:
+    """Return the class whose fields are the command's arguments."""
+    fields: dict[str, Any] = {name: _field(argument) for name, argument in form.arguments.items()}
+    return create_model(f"Arguments of {form.command}", __base__=dg.Config, **fields)
+
+
+def _field(argument: Argument) -> tuple[Any, Any]:
+    kind = Literal[tuple(argument.choices)] if argument.choices else _TYPES[argument.type]
+    kind = Annotated[kind, Field(**_bounds(argument))]
+    if argument.several:
+        kind = list[kind]
+    said: dict[str, Any] = {"description": argument.description}
+    if argument.type == "secret":  # where it is looked for, also if it is optional
+        said["json_schema_extra"] = {"dagster__is_secret": True}
+    if argument.default is not None:
+        return kind, Field(default=argument.default, validate_default=True, **said)
+    if argument.optional:
+        return Optional[kind], Field(default=None, **said)  # noqa: UP045 - `|` knows no Annotated
+    return kind, Field(**said)
+
+
+def _bounds(argument: Argument) -> dict[str, Any]:
+    said = {name: value for name in _BOUNDS if (value := getattr(argument, name)) is not None}
+    if argument.type == "amount":  # a text to pydantic: the command's own reading keeps its bounds
+        return {"json_schema_extra": said} if said else {}
+    found: dict[str, Any] = {_BOUNDS[name]: value for name, value in said.items()}
+    if argument.type == "integer":
+        found = {name: int(value) if float(value).is_integer() else value for name, value in found.items()}
+    return found | ({"pattern": argument.pattern} if argument.pattern is not None else {})
