@@ -203,6 +203,7 @@ def test_every_example_is_a_command_with_examples_in_both_languages():
     assert [spec.name for spec in specs] == ["health", "remind", "sales", "summary"]
     assert [[argument.name for argument in spec.arguments] for spec in specs] == [
         ["urls", "timeout_s"],
+        ["at", "text"],
         ["by", "year"],
         ["folder", "limit"],
     ]
