@@ -3,7 +3,8 @@
 from typing import Annotated, Any, Literal, Optional
 
 import dagster as dg
-from pydantic import Field, create_model
+from pydantic import Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import SchemaError
 
 from orchestration import arguments as kinds
 from orchestration.flows.form import Argument, Form
@@ -21,6 +22,8 @@ _TYPES: dict[str, Any] = {
     "file": kinds.File,
     "secret": kinds.Secret,
 }
+_NUMBERS, _TEXTS = ("integer", "number", "amount"), ("text", "secret")
+_BOUNDED = {"minimum": _NUMBERS, "maximum": _NUMBERS, **dict.fromkeys(("min_length", "max_length", "pattern"), _TEXTS)}
 _BOUNDS = {"minimum": "ge", "maximum": "le", "min_length": "min_length", "max_length": "max_length"}
 
 
@@ -30,14 +33,36 @@ def config_of(form: Form) -> type[dg.Config]:
     return create_model(f"Arguments of {form.command}", __base__=dg.Config, **fields)
 
 
-def _field(argument: Argument) -> tuple[Any, Any]:
+def doubt(argument: Argument) -> str | None:
+    """Return why an argument can't be what it says; None where it can."""
+    for bound, types in _BOUNDED.items():
+        if getattr(argument, bound) is not None and argument.type not in types:
+            return f"{bound} is for the types {', '.join(types)}"
+    try:
+        kind = TypeAdapter(_kind(argument))
+        if argument.default is not None:
+            kind.validate_python(argument.default, strict=True)
+    except ValidationError as error:
+        return f"default: {error.errors(include_url=False, include_input=False)[0]['msg']}"
+    except SchemaError as error:
+        return f"pattern: no regular expression ({' '.join(str(error).split())[:200]})"
+    return None
+
+
+def _kind(argument: Argument) -> Any:  # noqa: ANN401 - a type
     kind = Literal[tuple(argument.choices)] if argument.choices else _TYPES[argument.type]
     kind = Annotated[kind, Field(**_bounds(argument))]
-    if argument.several:
-        kind = list[kind]
+    return list[kind] if argument.several else kind
+
+
+def _field(argument: Argument) -> tuple[Any, Any]:
+    kind = _kind(argument)
     said: dict[str, Any] = {"description": argument.description}
+    extra: dict[str, Any] = {"description_zh": argument.description_zh} if argument.description_zh else {}
     if argument.type == "secret":  # where it is looked for, also if it is optional
-        said["json_schema_extra"] = {"dagster__is_secret": True}
+        extra["dagster__is_secret"] = True
+    if extra:
+        said["json_schema_extra"] = extra
     if argument.default is not None:
         return kind, Field(default=argument.default, validate_default=True, **said)
     if argument.optional:

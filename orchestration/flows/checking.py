@@ -9,9 +9,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
+from integrations.near import near
 from orchestration import actions
-from orchestration.commands.catalogue import nearest
 from orchestration.commands.durations import parse_duration
+from orchestration.flows.arguments import doubt
 from orchestration.flows.form import Ask, Form, Wait, When
 from orchestration.flows.references import Reference, Where, pieces, read_path, references
 from orchestration.flows.schema import arguments_of, is_fixed
@@ -32,6 +33,8 @@ def problems_of(form: Form) -> Iterator[Problem]:
             yield Problem(("arguments", name, "choices"), "only a text has choices")
         if argument.type == "secret" and (argument.several or argument.default is not None):
             yield Problem(("arguments", name), "a secret is one text without a default")
+        if (told := doubt(argument)) is not None:
+            yield Problem(("arguments", name), told)
     for name in form.steps:
         yield from _of_step(form, name)
     for number, case in enumerate(form.reply):
@@ -59,8 +62,8 @@ def only_before(form: Form, name: str) -> list[str]:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return what was perhaps meant, or all that there is."""
-    near = nearest(word, known) if known else None
-    return f"did you mean {near}?" if near else f"there is {', '.join(known) or 'none'}"
+    found = near(word, known)
+    return f"did you mean {found[0]}?" if found else f"there is {', '.join(known) or 'none'}"
 
 
 def _of_step(form: Form, name: str) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ No value is computed here: texts with references stay as they are until the step
 
 from typing import Annotated, Any, Literal, Self
 
+import dagster as dg
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, create_model, field_validator
 from pydantic import model_validator as validates
 
@@ -17,7 +18,7 @@ ACTIONS = tuple(name for name in actions.names() if name != "wait")
 """The step `wait` holds no worker, so the action of that name isn't offered."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """Lower-case letters, digits and `_`."""
-_TAKEN = frozenset(dir(BaseModel)) | {"arguments", "reply"}
+_TAKEN = frozenset(dir(dg.Config)) | {"arguments", "reply"}
 
 
 def _short(key: str) -> BeforeValidator:
@@ -43,6 +44,7 @@ class Argument(Part):
         "text", "integer", "number", "boolean", "day", "instant", "duration", "amount", "person", "file", "secret"
     ] = "text"
     description: str = ""
+    description_zh: str = ""
     default: JsonValue = None
     optional: bool = Field(default=False, description="May be left out; it is null then.")
     several: bool = Field(default=False, description="Takes a list.")
