@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -22,10 +22,13 @@ from typing import IO, Literal
 import psutil
 
 from integrations.errors import Misconfigured
+from integrations.reports import Reports
 
 PYTHON = sys.base_prefix
 INSIDE = "/script"
 """Where a program that is closed in finds its folder, wherever that lies."""
+MODULES = "/modules"
+"""Where a program that is closed in finds Python modules that it is lent."""
 LOOK_S = 0.05
 _USERS = range(61_184, 65_519)
 """User ids that systemd keeps for users who exist while they run; nobody's files carry one."""
@@ -68,6 +71,7 @@ def run(
     bounds: Bounds,
     stdin: bytes = b"",
     contain: bool = True,
+    reports: Reports | None = None,
 ) -> Ended:
     """Run a program in its own folder and return how it ended; blocks for `bounds.seconds` at the most.
 
@@ -82,11 +86,15 @@ def run(
     user = secrets.choice(_USERS) if os.geteuid() == 0 else None
     if user is not None:
         _give(folder, user)
+        if reports is not None:
+            reports.give(user)
     place = INSIDE if contain else str(folder)
-    walls = _walls(folder, user) if contain else []
+    walls = _walls(folder, user, reports and reports.modules) if contain else []
     line = [*walls, *_bounded(bounds, user, contain=contain), "env", "-C", place, *command]
     path = f"{PYTHON}/bin:/usr/local/bin:/usr/bin:/bin"
     environment = {"PATH": path, "HOME": place, "TMPDIR": place, "LANG": "C.UTF-8", **environment}
+    if reports is not None:
+        environment["PYTHONPATH"] = MODULES if contain else str(reports.modules)
     process = subprocess.Popen(  # noqa: S603 - a list, not a shell; to run it closed in is what this is for
         line,
         cwd=folder,
@@ -95,14 +103,15 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=() if reports is None else (reports.inherited,),
     )
     try:
-        return _Watch(process, folder, bounds, contained=contain).until_end(stdin)
+        return _Watch(process, folder, bounds, contained=contain).until_end(stdin, reports)
     finally:
         _end(process, user)
 
 
-def _walls(folder: Path, user: int | None) -> list[str]:
+def _walls(folder: Path, user: int | None, modules: Path | None = None) -> list[str]:
     """Return the beginning of the command line that shows a program its folder and a read-only system, no more."""
     words = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr"]
@@ -120,6 +129,7 @@ def _walls(folder: Path, user: int | None) -> list[str]:
     words += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm", "--remount-ro", "/dev", *small, "/tmp"]  # noqa: S108
     for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", PYTHON):
         words += ["--ro-bind-try", path, path]
+    words += ["--ro-bind", str(modules), MODULES] if modules is not None else []
     return [*words, "--bind", str(folder), INSIDE, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
@@ -142,19 +152,27 @@ class _Watch:
         self._bounds = bounds
         self._contained = contained
         self._said: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
+        self._heard = 0
 
-    def until_end(self, stdin: bytes) -> Ended:
+    def until_end(self, stdin: bytes, reports: Reports | None = None) -> Ended:
         """Return how it ended."""
         until = time.monotonic() + self._bounds.seconds
         reason: Reason = "ended"
-        with selectors.DefaultSelector() as open_pipes:
+        with selectors.DefaultSelector() as open_pipes, ExitStack() as ours:
             self._open(open_pipes, stdin)
-            while reason == "ended" and (open_pipes.get_map() or self._process.poll() is None):
+            if reports is not None:
+                open_pipes.register(ours.enter_context(reports.reader()), selectors.EVENT_READ, reports)
+            while reason == "ended" and (_said_to(open_pipes) or self._process.poll() is None):
                 if open_pipes.get_map():
                     self._serve(open_pipes)
                 else:
                     with suppress(subprocess.TimeoutExpired):
                         self._process.wait(LOOK_S)
+                reason = self._met(until)
+            while reason == "ended" and any(isinstance(key.data, Reports) for key in open_pipes.get_map().values()):
+                if not open_pipes.select(0):
+                    break  # something that the program left behind holds it open
+                self._serve(open_pipes)
                 reason = self._met(until)
         if reason != "ended":
             _kill(self._process)
@@ -174,7 +192,10 @@ class _Watch:
     def _serve(self, pipes: selectors.BaseSelector) -> None:
         for key, _ in pipes.select(LOOK_S):
             pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
-            done = _write(pipe, key.data) if key.events & selectors.EVENT_WRITE else self._read(pipe, key.data)
+            if isinstance(key.data, Reports):
+                done = self._hear(pipe, key.data)
+            else:
+                done = _write(pipe, key.data) if key.events & selectors.EVENT_WRITE else self._read(pipe, key.data)
             if done:
                 pipes.unregister(pipe)
                 with suppress(BrokenPipeError):
@@ -185,15 +206,27 @@ class _Watch:
         said += chunk[: self._bounds.output + 1 - len(said)]
         return not chunk
 
+    def _hear(self, pipe: IO[bytes], reports: Reports) -> bool:
+        chunk = os.read(pipe.fileno(), _READ)
+        self._heard += len(chunk)
+        if self._heard <= self._bounds.output:
+            reports.take(chunk)
+        return not chunk
+
     def _met(self, until: float) -> Reason:
         """Return which bound was met, if any."""
         if time.monotonic() > until:
             return "time"
-        if any(len(said) > self._bounds.output for said in self._said.values()):
+        if any(said > self._bounds.output for said in (self._heard, *map(len, self._said.values()))):
             return "output"
         if _memory_of(self._process.pid) > self._bounds.memory:
             return "memory"
         return "files" if _size_of(self._folder) > self._bounds.files else "ended"
+
+
+def _said_to(pipes: selectors.BaseSelector) -> bool:
+    """Whether the program still has its input and output."""
+    return any(not isinstance(key.data, Reports) for key in pipes.get_map().values())
 
 
 def _write(pipe: IO[bytes], left: bytearray) -> bool:

@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from integrations import sandbox
 from integrations.errors import Forbidden, InvalidInput, NotFound, Rejected
 from integrations.settings import Settings
 from orchestration.actions import FIXED, Arguments, Effect, Means, Occasion, Outcome
+from orchestration.piping import piped
 
 SHOWN = 4_000
 """Characters of output that stand in the text; `data` has all."""
-_RUNNERS = {".py": ("python3", "-I"), ".sh": ("sh",)}
+_RUNNERS = {".py": ("python3", "-P", "-s"), ".sh": ("sh",)}
+"""Python finds its own modules and those that it is lent: neither the script's folder nor a user's."""
 _ENDINGS = {"python": ".py", "sh": ".sh"}
 
 
@@ -66,16 +68,17 @@ class RunScript:
         bounds = sandbox.Bounds(
             scripts.timeout_s, scripts.memory_bytes, scripts.output_bytes, scripts.file_bytes, scripts.processes
         )
-        with _workplace(args, scripts.folder) as (folder, command):
+        with _workplace(args, scripts.folder) as (folder, command), piped() as pipes:
             ended = sandbox.run(
                 command,
                 folder,
-                environment={"RUNBELL_KEY": occasion.key},
+                environment={"RUNBELL_KEY": occasion.key, **(pipes.environment if pipes else {})},
                 bounds=bounds,
                 stdin=args.input.encode("utf-8", "replace"),
                 contain=scripts.containment == "required",
+                reports=pipes.reports if pipes else None,
             )
-        return _outcome(ended, bounds)
+        return _outcome(ended, bounds, pipes.said if pipes else [])
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def _find(name: str, scripts: Path) -> Path:
     return path
 
 
-def _outcome(ended: sandbox.Ended, bounds: sandbox.Bounds) -> Outcome:
+def _outcome(ended: sandbox.Ended, bounds: sandbox.Bounds, reported: list[JsonValue]) -> Outcome:
     met = {
         "time": f"took longer than {bounds.seconds:g} s",
         "memory": f"used more than {bounds.memory} bytes of memory",
@@ -117,7 +120,8 @@ def _outcome(ended: sandbox.Ended, bounds: sandbox.Bounds) -> Outcome:
         said = (ended.errors or ended.output).strip()[-SHOWN:]
         raise Rejected(f"The script failed with status {ended.status}.\n{said}".strip())
     shown = ended.output if len(ended.output) <= SHOWN else ended.output[:SHOWN] + "…"
-    data = {"status": ended.status, "output": ended.output, "errors": ended.errors, "contained": ended.contained}
+    said = {"output": ended.output, "errors": ended.errors, "messages": reported}
+    data = {"status": ended.status, **said, "contained": ended.contained}
     return Outcome(text=shown.rstrip() or "The script said nothing.", data=data)
 
 
