@@ -20,6 +20,7 @@ from pydantic_settings import (
 from integrations.settings_access import Access
 from integrations.settings_actions import Actions
 from integrations.settings_channels import Channels
+from integrations.settings_plans import Plans
 from integrations.settings_section import Port, Section
 
 SETTINGS_FILE = "runbell.toml"
@@ -211,6 +212,7 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()
     channels: Channels = Channels()
     actions: Actions = Actions()
+    plans: Plans = Plans()
     access: Access = Access()
 
     @classmethod

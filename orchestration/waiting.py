@@ -95,16 +95,19 @@ def wait_for_approval(question: str, policy: Approval, *, details: Any = None, s
     )
 
 
-def await_approval(question: str, policy: Approval, details: dict[str, object] | None = None) -> dict[str, Any]:
+def await_approval(
+    question: str, policy: Approval, details: dict[str, object] | None = None, shown: str | None = None
+) -> dict[str, Any]:
     """Wait for an approval in an op's own code, as `sleep_until` does; at most once per op.
 
+    People see `shown` in the place of the details, which may hold what must not be shown.
     Returns `{"approval", "by": [{"name", "principal_id", "reason", "at"}]}`. Raises `Denied`, `Expired`.
     """
     if (waits := parking.here()) is None:
         raise InvalidInput("Approvals reach only runs of Runbell's workers, with the executor that Runbell chooses.")
-    text = json.dumps(details, ensure_ascii=False, default=str) if details else ""
-    shown = "\n".join(filter(None, [question, text[:MOST_SHOWN]]))
-    found = waits.approval(question, shown, dict(details or {}), Policy.model_validate(policy))
+    text = json.dumps(details, ensure_ascii=False, default=str)[:MOST_SHOWN] if details else ""
+    asked = "\n".join(filter(None, [question, text if shown is None else shown]))
+    found = waits.approval(question, asked, dict(details or {}), Policy.model_validate(policy))
     by = [
         {"name": one.name, "principal_id": one.principal_id, "reason": one.reason, "at": one.at.isoformat()}
         for one in found.said_yes

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -110,9 +111,13 @@ class Proposals(Store):
         query = sa.select(proposals).where(*_open(address, principal_id), proposals.c.expires_at > sa.func.now())
         with self._transaction() as connection:
             row = connection.execute(query.order_by(proposals.c.created_at.desc()).limit(1)).first()
-        if row is None:
-            return None
-        return Proposal(row.id, address, row.principal_id, row.command, row.args, row.created_at, row.expires_at)
+        return None if row is None else _proposal(row)
+
+    def get(self, proposal_id: str) -> Proposal | None:
+        """Return a proposal, decided or not."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(proposals).where(proposals.c.id == proposal_id)).first()
+        return None if row is None else _proposal(row)
 
     def decide(self, proposal_id: str) -> bool:
         """Close a proposal; False where it was decided or has expired: only one yes counts."""
@@ -132,6 +137,11 @@ def close_proposal(connection: sa.Connection, proposal_id: str) -> bool:
         .values(decided_at=sa.func.now())
     )
     return done.rowcount == 1
+
+
+def _proposal(row: Any) -> Proposal:
+    address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
+    return Proposal(row.id, address, row.principal_id, row.command, row.args, row.created_at, row.expires_at)
 
 
 def _open(address: Address, principal_id: str) -> tuple[sa.ColumnElement[bool], ...]:

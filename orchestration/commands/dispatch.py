@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from integrations.database import ClaimedMessage, Database, NewRun, Pending, RunClaim
+from integrations.database import ClaimedMessage, Database, Pending, RunClaim
 from integrations.errors import Forbidden
 from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
 from integrations.settings import Settings
@@ -25,18 +25,16 @@ from orchestration.commands.parse import Parsed, parse, parse_structured
 from orchestration.commands.problems import GONE
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
-from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.scheduling import NAME as SCHEDULE
 from orchestration.commands.scheduling import NoSwitches, Scheduling, Switches, words_of
 from orchestration.commands.spec import CommandSpec
-from orchestration.commands.starting import Starting
+from orchestration.commands.starting import CORE, Starting, assistant_run
 from orchestration.commands.turn import Turn
 from orchestration.commands.vocabulary import OVERTAKING, STARTING, yes_or_no
 from orchestration.sealing import Sealer
 
 log = logging.getLogger(__name__)
 
-CORE = "core"
 NOTHING_ASKED = (
     "Nothing here waits for your yes or no. `/approvals` lists what waits for a decision; `/help` shows what I can do.",
     "这里没有等待你回答“是”或“否”的问题。`/审批` 列出等待审批的事项，`/帮助` 查看可用命令。",
@@ -171,9 +169,7 @@ class Dispatcher:
         if yes_or_no(message.text) is not None and not message.attachments:
             self._starting.settle(turn, say(*NOTHING_ASKED))
             return None
-        config: dict[str, object] = {"message_id": turn.claimed.message_id}
-        run_config: dict[str, object] = {"ops": {"receive": {"config": config}}}
-        return self._starting.start(turn, NewRun(CORE, ASSISTANT, run_config, turn.tags(ASSISTANT)))
+        return self._starting.start(turn, assistant_run(turn))
 
     def _ask(self, turn: Turn, spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
         """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""

@@ -10,10 +10,11 @@ from orchestration.commands.binding import bind_values
 from orchestration.commands.control import Controls
 from orchestration.commands.help import explain
 from orchestration.commands.problems import GONE
+from orchestration.commands.proposals import PLAN, digest
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.scheduling import NAME as SCHEDULE
 from orchestration.commands.scheduling import Scheduling
-from orchestration.commands.starting import Starting
+from orchestration.commands.starting import Starting, assistant_run
 from orchestration.commands.turn import Turn
 
 
@@ -38,28 +39,34 @@ class Following:
         """Carry out exactly what was shown, or nothing. The proposal closes in the same transaction."""
         say = turn.asker.say
         try:
-            if not agreed:
-                self._starting.settle(
-                    turn, say("All right, nothing was run.", "好的，没有运行任何东西。"), proposal=proposal.id
-                )
-                return None
-            if proposal.command == SCHEDULE:
-                made = self._scheduling.make(proposal.args, turn.asker, proposal.id)
-                self._starting.settle(turn, made, proposal=proposal.id)
-                return None
-            spec = self._catalogue(afresh=True).find(proposal.command)
-            problems = bind_values(spec, proposal.args, turn.asker.language)[1] if spec else [GONE]
-            if spec is None or problems:
-                # The code changed between the question and the yes.
-                text = explain("", problems, spec, turn.asker.language)
-                self._starting.settle(turn, text, failed=True, proposal=proposal.id)
-                return None
-            if self._starting.refused(turn, spec, proposal.id):
-                return None
-            return self._starting.start_command(turn, spec, proposal.args, proposal=proposal.id)
+            if agreed:
+                return self._agreed(turn, proposal)
+            self._starting.settle(
+                turn, say("All right, nothing was run.", "好的，没有运行任何东西。"), proposal=proposal.id
+            )
         except NotFound:
             self._starting.settle(turn, say("That was decided already.", "这个提议已经处理过了。"))
+        return None
+
+    def _agreed(self, turn: Turn, proposal: Proposal) -> RunClaim | None:
+        """Raises `NotFound` where it was decided before."""
+        if proposal.command == PLAN:
+            run = assistant_run(turn, plan=proposal.id, digest=digest(proposal.args))
+            return self._starting.start(turn, run, proposal.id)
+        if proposal.command == SCHEDULE:
+            made = self._scheduling.make(proposal.args, turn.asker, proposal.id)
+            self._starting.settle(turn, made, proposal=proposal.id)
             return None
+        spec = self._catalogue(afresh=True).find(proposal.command)
+        problems = bind_values(spec, proposal.args, turn.asker.language)[1] if spec else [GONE]
+        if spec is None or problems:
+            # The code changed between the question and the yes.
+            text = explain("", problems, spec, turn.asker.language)
+            self._starting.settle(turn, text, failed=True, proposal=proposal.id)
+            return None
+        if self._starting.refused(turn, spec, proposal.id):
+            return None
+        return self._starting.start_command(turn, spec, proposal.args, proposal=proposal.id)
 
     def approved(self, turn: Turn, approval_id: str) -> RunClaim | None:
         """Start exactly what was approved, if whoever asked for it still may."""

@@ -1,5 +1,7 @@
 """A proposed command: how it is shown, and which message is the yes to it."""
 
+import hashlib
+import json
 import re
 from datetime import datetime
 
@@ -10,6 +12,8 @@ from orchestration.commands.language import Language, pick
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import yes_or_no
 
+PLAN = "(plan)"
+"""Stands in the place of the command where a plan is proposed; no command can be called that."""
 SHOWN_ID = 8
 _DECISION = re.compile(rf"(?P<word>\S+)\s+#(?P<id>[0-9a-f]{{{SHOWN_ID}}})")
 
@@ -64,3 +68,9 @@ def names_another(text: str, proposal: Proposal | None) -> bool:
     if match is None or not is_decision(text):
         return False
     return proposal is None or not proposal.id.startswith(match["id"])
+
+
+def digest(args: object) -> str:
+    """Return what a yes is bound to: all of what was proposed, in canonical form."""
+    text = json.dumps(args, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,10 +10,13 @@ from integrations.messages import Choice, MessageStatus, OutboundMessage
 from integrations.settings import Settings
 from orchestration.commands import consent
 from orchestration.commands.control import Controls
+from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
 
 log = logging.getLogger(__name__)
+
+CORE = "core"
 
 
 class Starting:
@@ -104,3 +107,9 @@ class Starting:
         self._database.inbox.settle(
             turn.claimed, [reply], principal_id=turn.principal.id, status=status, proposal=proposal
         )
+
+
+def assistant_run(turn: Turn, **config: object) -> NewRun:
+    """Return the run that answers a message in free text; `config` is more for its op `receive`."""
+    receive: dict[str, object] = {"message_id": turn.claimed.message_id, **config}
+    return NewRun(CORE, ASSISTANT, {"ops": {"receive": {"config": receive}}}, turn.tags(ASSISTANT))

@@ -16,7 +16,7 @@ from integrations.memory import Memory
 from integrations.memory.values import Note
 from orchestration.ops.answering.notes import statement
 from orchestration.ops.answering.scopes import scope_of
-from orchestration.ops.answering.values import Heard, Thought
+from orchestration.ops.answering.values import Deed, Heard
 
 _log = logging.getLogger("runbell.assistant")
 
@@ -25,14 +25,14 @@ _log = logging.getLogger("runbell.assistant")
 def remember(
     context: dg.OpExecutionContext,
     heard: Heard,
-    thought: Thought,
+    deed: Deed,
     answered: bool,  # noqa: FBT001 - Dagster passes the output of `reply` here, which makes this op the last
     memory: dg.ResourceParam[Memory],
     database: dg.ResourceParam[Database],
 ) -> None:
     """Store at most one note. A memory that fails is logged and shown in the metadata; the answer stands."""
     began = time.monotonic()
-    note = statement(heard.text) if answered and thought.command is None else None
+    note = statement(heard.text) if answered and not deed.asks and heard.plan is None else None
     outcome = "nothing to keep" if note is None else keep(memory, database, heard, note)
     context.add_output_metadata({"outcome": outcome, "milliseconds": round((time.monotonic() - began) * 1000, 1)})
 

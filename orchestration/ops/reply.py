@@ -8,7 +8,7 @@ from integrations.database import Database
 from integrations.messages import OutboundMessage
 from integrations.settings import Settings
 from orchestration.ops.answering.scopes import conversation_url
-from orchestration.ops.answering.values import Deed, Heard, Thought
+from orchestration.ops.answering.values import Deed, Heard
 
 
 @dg.op(
@@ -19,7 +19,6 @@ from orchestration.ops.answering.values import Deed, Heard, Thought
 def reply(
     context: dg.OpExecutionContext,
     heard: Heard,
-    thought: Thought,
     deed: Deed,
     database: dg.ResourceParam[Database],
     settings: dg.ResourceParam[Settings],
@@ -41,7 +40,7 @@ def reply(
             "characters": len(deed.text),
             "milliseconds": milliseconds,
             "conversation": dg.MetadataValue.url(conversation_url(settings, heard.address)),
-            **({"model": thought.spent.model} if thought.spent else {}),
+            **({"model": deed.model} if deed.model else {}),
         }
     )
     return answered

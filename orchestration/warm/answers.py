@@ -8,7 +8,7 @@ from typing import cast
 from integrations import errors
 from integrations.database import Database, RunClaim
 from integrations.messages import Address, Attachment, Choice, OutboundMessage, Reply
-from orchestration.warm.internals import DagsterEvent, ExecutionPlan, ExecutionStep
+from orchestration.warm.internals import DagsterEvent, ExecutionPlan, StepInput
 from orchestration.warm.outputs import Outputs
 
 LIMIT = 20_000
@@ -22,10 +22,10 @@ def leaves(plan: ExecutionPlan) -> list[tuple[str, str]]:
     consumed: set[tuple[str, str]] = set()
     for step in plan.step_dict.values():
         for step_input in step.step_inputs:
-            if isinstance(step, ExecutionStep):
-                handles = step_input.get_step_output_handle_dependencies()  # type: ignore[union-attr] # its inputs
+            if isinstance(step_input, StepInput):  # a mapped step has such ones, too
+                handles = step_input.get_step_output_handle_dependencies()
             else:
-                handles = step_input.get_step_output_handle_deps_with_placeholders()  # type: ignore[union-attr]
+                handles = step_input.get_step_output_handle_deps_with_placeholders()
             consumed |= {(_base(handle.step_key), handle.output_name) for handle in handles}
     return [
         (_base(step.key), output.name)

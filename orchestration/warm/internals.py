@@ -43,6 +43,7 @@ from dagster._core.execution.plan.execute_plan import (
     _trigger_hook as trigger_hooks,  # pyright: ignore[reportPrivateUsage] - what runs hooks
 )
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
+from dagster._core.execution.plan.inputs import StepInput
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -151,6 +152,7 @@ __all__ = [
     "ScopedResourcesBuilder",
     "StepDependencyConfig",
     "StepExecutionContext",
+    "StepInput",
     "WorkerStatus",
     "create_compute_log_file_key",
     "create_executor",

@@ -15,7 +15,10 @@ from orchestration.commands.spec import CommandSpec
 from orchestration.ops.answering import wording
 from orchestration.ops.answering.choosing import AnswerOnly, choice_request, read_choice
 from orchestration.ops.answering.notes import statement, told_to_remember
+from orchestration.ops.answering.planning import Planner
+from orchestration.ops.answering.plans import Plan
 from orchestration.ops.answering.prompts import lead_request, talk_request
+from orchestration.ops.answering.rounds import exhausted, planned
 from orchestration.ops.answering.speech import Hear, Said, ask
 from orchestration.ops.answering.support import best, coverage, only_memory_knows, says_no_more
 from orchestration.ops.answering.values import Heard, Recalled, Spent, Thought
@@ -39,7 +42,8 @@ class Meant:
 class Mind:
     """What thinking needs. `commands` are those that this principal may run; `find` is retrieval over them.
 
-    `info` is None where the model can't be reached: quoting and taking notes work nevertheless.
+    `info` is None where the model can't be reached: quoting and taking notes work nevertheless. Without a `planner`
+    nothing is planned.
     """
 
     models: Models
@@ -48,6 +52,7 @@ class Mind:
     find: Callable[[str], Meant | None]
     hear: Hear
     timeout_s: float
+    planner: Planner | None = None
 
 
 def think_about(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
@@ -133,16 +138,37 @@ def _knows_no_chinese(mind: Mind) -> bool:
 _WAYS = (_introduce, _take_note, _propose, _acknowledge, _quote, _admit, _talk)
 
 
-def _choose(heard: Heard, recalled: Recalled, mind: Mind) -> Thought:
-    request = choice_request(mind.info or mind.models.describe(), heard, recalled, mind.commands)
+def think_again(heard: Heard, recalled: Recalled, plan: Plan, mind: Mind) -> Thought:
+    """Return what follows from what was carried out: an answer, or more to do, within the bounds of a request."""
+    if plan.waiting:
+        return Thought("plan", "", plan=plan)
+    planner = mind.planner
+    if planner is None:  # the model was changed, or the asker lost their rights, while something waited
+        return Thought("choice", wording.no_more_rounds(heard.language), plan=plan)
+    if why := exhausted(plan, planner.settings.plans):
+        return Thought("choice", why, plan=plan)
+    if plan.rounds >= planner.settings.plans.rounds:
+        mind = replace(mind, planner=None)
+    return _choose(heard, recalled, mind, plan)
+
+
+def _choose(heard: Heard, recalled: Recalled, mind: Mind, plan: Plan | None = None) -> Thought:
+    results, planner = plan.results if plan else (), mind.planner
+    info = mind.info or mind.models.describe()
+    request = choice_request(info, heard, recalled, mind.commands, planner, results)
     said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=AnswerOnly(mind.hear))
     choice = read_choice(said.text, mind.commands, recalled, heard.language)
-    if choice.command is not None:
+    wanted = choice.plan or (({"command": choice.command, "args": choice.args},) if plan and choice.command else ())
+    if planner and wanted:
+        made = planned(plan or Plan(request=heard.text, language=heard.language), wanted, planner, said.spent)
+        return Thought("plan", "", spent=said.spent, plan=made)
+    if choice.command is not None and plan is None:
         meant = Meant(choice.command, choice.args or {}, sure=True, questions=choice.problems)
         return replace(_proposal(meant), spent=said.spent)
     sources = "\n".join(wording.source_line(heard.language, passage) for passage in choice.notes)
-    text = choice.answer or wording.no_words(heard.language)
-    return Thought("choice", f"{text}\n\n{sources}".strip(), used=choice.notes, spent=said.spent, read=said.read)
+    text = choice.answer or (wording.no_more_rounds(heard.language) if wanted else wording.no_words(heard.language))
+    text = f"{text}\n\n{sources}".strip()
+    return Thought("choice", text, used=choice.notes, spent=said.spent, read=said.read, plan=plan)
 
 
 def _proposal(meant: Meant) -> Thought:
@@ -171,7 +197,7 @@ def _ask_lead(request: ChatRequest, heard: Heard, mind: Mind) -> Said:
 
 
 def _with_notes(thought: Thought, heard: Heard, recalled: Recalled) -> Thought:
-    if thought.way in {"proposal", "clarification"}:
+    if thought.way in {"proposal", "clarification", "plan"}:
         return thought
     lines: list[str] = []
     if thought.way == "talk" and thought.spent and not wording.is_pleasantry(heard.text):

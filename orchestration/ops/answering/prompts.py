@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from integrations.memory.values import Recollection
 from orchestration.commands.language import Language, pick
+from orchestration.ops.answering.plans import Result
 from orchestration.ops.answering.values import Turn
 from serving.schema import ChatMessage, ChatRequest, ModelInfo
 
@@ -131,6 +132,16 @@ def as_data(passages: Sequence[Recollection]) -> str:
         for number, passage in enumerate(passages, 1)
     ]
     return "\n".join(lines)
+
+
+def as_results(results: Sequence[Result], room: int) -> str:
+    """Quote what actions gave, each in its share of `room` tokens, so that nothing in it can end the quotation."""
+    share = room // max(len(results), 1)
+    lines = [
+        f'<result of="{_plain(one.title)}" outcome="{one.outcome}">{_plain(head(one.text, share))}</result>'
+        for one in results
+    ]
+    return "\n".join(["<results>", *lines, "</results>"])
 
 
 def _plain(text: str) -> str:

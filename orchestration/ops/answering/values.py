@@ -7,6 +7,7 @@ from typing import Literal
 from integrations.memory.values import Recollection
 from integrations.messages import Address, Choice
 from orchestration.commands.language import Language
+from orchestration.ops.answering.plans import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class Heard:
     traceparent: str | None = None
     model: str | None = None
     """The model that was chosen for the conversation."""
+    plan: Plan | None = None
+    """The plan that this message is the yes to; `text` is the request then."""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Thought:
     that may have been meant.
     """
 
-    way: Literal["introduction", "note", "proposal", "clarification", "memory", "talk", "choice"]
+    way: Literal["introduction", "note", "proposal", "clarification", "memory", "talk", "choice", "plan"]
     text: str
     command: str | None = None
     args: dict[str, object] | None = None
@@ -74,11 +78,15 @@ class Thought:
     spent: Spent | None = None
     read: int | None = None
     hint: str | None = None
+    plan: Plan | None = None
+    """With the way `plan`: what waits for a yes, or is carried out before more is thought; else what was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What `act` has done: the text of the answer, and the buttons under it."""
+    """What `act` has done: the text of the answer, and the buttons under it; `asks` where it waits for a yes."""
 
     text: str
     choices: tuple[Choice, ...] = ()
+    asks: bool = False
+    model: str | None = None

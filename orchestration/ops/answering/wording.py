@@ -165,6 +165,15 @@ def no_words(language: Language) -> str:
     )
 
 
+def no_more_rounds(language: Language) -> str:
+    """Say that the model wanted to go on, and may not."""
+    return pick(
+        language,
+        "I may plan no more for one request (setting plans.rounds). Ask for the rest, and I will go on.",
+        "一次请求的规划轮数已用完（设置 plans.rounds）。请再次提出剩余的部分。",
+    )
+
+
 def quoted(text: str) -> str:
     """Return a text as a Markdown quotation."""
     return "\n".join(f"> {line}" for line in text.strip().splitlines())
