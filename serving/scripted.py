@@ -39,7 +39,10 @@ class ScriptedModels:
         self._delay_s = delay_s
         self._gate = gate
         self._lock = threading.Lock()
-        self._info = ModelInfo(name="scripted", engine="scripted", context_tokens=2048, strong=strong, constrains=True)
+        context = 8192 if strong else 2048
+        self._info = ModelInfo(
+            name="scripted", engine="scripted", context_tokens=context, strong=strong, constrains=True
+        )
 
     def stream(
         self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None

@@ -46,8 +46,10 @@ class StartCommand:
         _, problems = bind_values(spec, args.args, "en")
         if problems:
             raise InvalidInput(" ".join(problem.message for problem in problems), field="args")
+        known = means.database.transcript.known(occasion.address)
         message = InboundMessage(
             address=occasion.address,
+            direct=known is None or known.direct,
             event_id=f"action:{occasion.key}"[:256],
             account=occasion.account,
             account_name=occasion.principal.name,

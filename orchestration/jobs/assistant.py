@@ -21,7 +21,7 @@ from orchestration.ops.think_again import lay_out, think_again
 def _mapped(name: str, heard: Heard, actions: Any) -> Any:  # noqa: ANN401 - Dagster's handles of outputs
     op = carry_out.alias(name)
 
-    def one(action: Any) -> Any:  # noqa: ANN401
+    def one(action: Any) -> Any:  # noqa: ANN401 - see above
         return op(heard, action)
 
     return actions.map(one).collect()

@@ -19,7 +19,7 @@ Put = dg.Output[Thought] | dg.Output[Plan] | dg.DynamicOutput[Intended]
 
 @dg.op(
     description="Lay out the actions that are carried out now: those that were agreed to, or that only read.",
-    out={"actions": dg.DynamicOut(Intended, is_required=False)},
+    out={"actions": dg.DynamicOut(Intended)},
 )
 def lay_out(plan: Plan) -> Iterator[dg.DynamicOutput[Intended]]:
     """Put out each action of the first round."""
@@ -31,7 +31,7 @@ def lay_out(plan: Plan) -> Iterator[dg.DynamicOutput[Intended]]:
     out={
         "thought": dg.Out(Thought, is_required=False),
         "plan": dg.Out(Plan, is_required=False),
-        "actions": dg.DynamicOut(Intended, is_required=False),
+        "actions": dg.DynamicOut(Intended),
     },
 )
 def think_again(  # noqa: PLR0913 - what Dagster passes

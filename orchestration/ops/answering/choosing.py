@@ -67,7 +67,7 @@ def choice_request(
     notes = as_data(recalled.passages) or "(none)"
     more = f"{_PLANNING}\n\nActions:\n{_actions(planner)}" if planner else _ENOUGH if results else ""
     system = f"{_SYSTEM}{more}\n\nCommands:\n{known}\n\n<notes>\n{notes}\n</notes>"
-    tokens = PLAN_TOKENS if planner else ANSWER_TOKENS
+    tokens = min(PLAN_TOKENS, info.context_tokens // 4) if planner else ANSWER_TOKENS
     asked = f"{heard.text}\n\n{as_results(results, info.context_tokens // 2)}" if results else heard.text
     messages = fit(info, [ChatMessage(role="system", content=system)], recalled.history, asked, tokens)
     schema = choice_schema(commands, planner) if info.constrains else None

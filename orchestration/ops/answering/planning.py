@@ -15,12 +15,15 @@ from integrations.messages import Principal
 from integrations.settings import Settings
 from integrations.telemetry.redaction import redact_value
 from orchestration.actions import Action, find, names, prepare
+from orchestration.actions.ask_model import Prompt
 from orchestration.commands.binding import bind_values
 from orchestration.commands.help import command_line
 from orchestration.commands.language import Language
 from orchestration.commands.spec import CommandSpec
 from orchestration.ops.answering.plans import START, Intended, Result
 from serving.models_file import read_fleet
+from serving.prompt_size import estimate
+from serving.schema import ChatMessage
 
 LONGEST_SHOWN = 4_000
 """Characters of arguments: what is longer could not be shown whole, and nobody agrees to what they have not seen."""
@@ -144,8 +147,9 @@ class Planner:
         """Return what asking the model costs at its most; nothing where the model has no price."""
         fleet = read_fleet(self.settings.serving)
         price = fleet.models[fleet.all_routes()["default"].candidates[0]].price
-        asked = f"{args.get('system', '')}{args['prompt']}"
-        longest = price.of(len(asked), int(str(args.get("max_tokens", 256))))
+        asked = Prompt.model_validate(args)
+        said = ChatMessage(role="user", content=asked.system + asked.prompt)
+        longest = price.of(estimate((said,)), asked.max_tokens)
         return f"{longest:.4f} {price.currency}" if longest else ""
 
 
@@ -161,7 +165,8 @@ def _title(wanted: object) -> str:
 
 
 def _exact(args: Mapping[str, object]) -> str:
-    return _visible(json.dumps({name: redact_value(name, value) for name, value in args.items()}, ensure_ascii=False))
+    masked = {name: redact_value(name, value) for name, value in args.items()}
+    return _visible(json.dumps(masked, ensure_ascii=False, sort_keys=True))
 
 
 def _visible(text: str) -> str:

@@ -19,6 +19,8 @@ from orchestration.ops.answering.values import Heard, Thought
 from serving.client import Models
 from serving.schema import ModelInfo
 
+LEAST_CONTEXT = 4_096
+"""Tokens of context that planning takes: the actions alone are 1,500."""
 _log = logging.getLogger("runbell.assistant")
 
 
@@ -37,7 +39,8 @@ def think_with(
         info = describe(models)
         find = functools.cache(functools.partial(offers.meant_by, commands=commands))
         with Deltas(database, heard, again=context.retry_number > 0) as deltas:
-            planner = planner_for(heard, offers, database, settings) if info and info.strong else None
+            able = info is not None and info.strong and info.context_tokens >= LEAST_CONTEXT
+            planner = planner_for(heard, offers, database, settings) if able else None
             mind = Mind(models, info, commands, find, deltas.say, settings.serving.request_timeout_s, planner)
             thought = think(mind)
             deltas.finish(thought.text)

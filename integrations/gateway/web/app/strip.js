@@ -25,10 +25,11 @@ export function stages(turn) {
 
 function stage(name, ops) {
   const states = new Set(ops.map((op) => op.state));
+  const done = ops.filter((op) => op.state !== "skipped"); // the rounds of a plan that there was no need for
   const state = ["failed", "started", "succeeded", "skipped"].find((each) => states.has(each)) ?? "pending";
   const timed = ops.filter((op) => op.ms !== null && op.ms !== undefined);
   const ms = timed.length ? timed.reduce((sum, op) => sum + op.ms, 0) : null;
-  return { name, state, ms, since: Math.min(...ops.map((op) => op.since ?? Infinity)), count: ops.length };
+  return { name, state, ms, since: Math.min(...ops.map((op) => op.since ?? Infinity)), count: done.length };
 }
 
 /** 84 → "84 ms", 12345 → "12.3 s", 200000 → "3 min 20 s". */
