@@ -40,7 +40,7 @@ class Reached:
 
 @dg.op(
     description="Carry out one action, if it still may be; what destroys waits for its approval, holding no worker.",
-    tags={"runbell/acts": "true", "runbell/waits": "approval"},
+    tags={"runbell/acts": "true"},
 )
 def carry_out(  # noqa: PLR0913 - what Dagster passes
     context: dg.OpExecutionContext,
