@@ -225,10 +225,3 @@ def test_a_program_on_the_openai_interface_is_counted_on_its_owners_account(plat
 
     assert tokens_out == 1
     assert principal_id
-
-
-def test_status_prints_a_new_link_to_the_page(platform: Platform) -> None:
-    shown = platform.cli("status")
-
-    assert shown.returncode == 0, shown.stdout
-    assert f"{platform.url}/?key=" in shown.stdout
