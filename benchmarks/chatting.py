@@ -20,6 +20,7 @@ class Chatter:
         self._token = token
         self._answered: dict[str, asyncio.Future[tuple[str, str]]] = {}
         self._ids: dict[str, str] = {}
+        self._early: dict[str, str] = {}
         self._socket: ClientConnection
         self._reading: asyncio.Task[None]
         self.conversation = conversation
@@ -55,10 +56,14 @@ class Chatter:
                     ready.set()
                 case "accepted":
                     self._ids[frame["message_id"]] = frame["event_id"]
+                    if (text := self._early.pop(frame["message_id"], None)) is not None:
+                        self._answer(frame["message_id"], text)
                 case "problem":
                     raise SystemExit(f"{self.conversation}: {frame}")
                 case "entry" if frame["role"] == "assistant" and frame["message_id"] in self._ids:
                     self._answer(frame["message_id"], frame["text"])
+                case "entry" if frame["role"] == "assistant":  # the answer may overtake what tells its message's id
+                    self._early[frame["message_id"]] = frame["text"]
                 case _:
                     self._hear(frame)
 
