@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import psutil
 
 from integrations import telemetry
-from integrations.errors import Misconfigured, Overloaded, RunbellError
+from integrations.errors import Misconfigured, Overloaded, RunbellError, Unavailable
 from serving import engines
 from serving.admission import Admission
 from serving.config import SERVE_LOGS, Config
@@ -29,6 +29,7 @@ MAX_TEXTS = 4096
 BATCH = 32
 RELOAD_S = 3.0
 DRAIN_S = 30.0
+REPLACED_S = 30.0
 
 T = TypeVar("T")
 
@@ -90,7 +91,8 @@ class Chat:
         self._pace = Pace()
         self._admission = Admission(spec.slots, spec.queue)
         self._gathering = Gathering()
-        self._engine = Loaded(lambda: engines.load_engine(spec, Path(home)))
+        self._engine = Loaded(lambda: _in_memory(spec.name, lambda: engines.load_engine(spec, Path(home))))
+        self._out_of_memory = False
         # Serve asks the object and awaits it when the replica stops; Python asks the class, and finds none.
         self.__del__ = self.close
 
@@ -107,13 +109,24 @@ class Chat:
                             span.set_attribute("tokens_out", chunk.usage.tokens_out)
                             self._pace.add(chunk.usage.tokens_out)
                         yield chunk
+            except MemoryError:
+                # What is under way may still end well; Serve is asked for a fresh process once it has.
+                self._out_of_memory = True
+                span.set_attribute("error", "MemoryError")
+                yield to_failure(self._exhausted())
             except RunbellError as error:
                 span.set_attribute("error", type(error).__name__)
                 yield to_failure(error)
 
+    def _exhausted(self) -> Unavailable:
+        text = f"{self._spec.name} ran out of memory, and its process is being replaced. Fewer `slots`, or a smaller"
+        return Unavailable(f"{text} `context_tokens`, need less.", after=REPLACED_S)
+
     async def _generate(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[ChatChunk]:
         deadline = time.monotonic() + timeout_s
         engine = self._engine.get()
+        if self._out_of_memory:
+            raise self._exhausted()
         chunks: AsyncGenerator[ChatChunk] | None = None
         try:
             # Step by step: a time-out around the whole would strike while the caller holds the chunk.
@@ -152,7 +165,9 @@ class Chat:
         }
 
     def check_health(self) -> None:
-        """Let Serve replace this process when the engine hangs; a model that is missing is no such case."""
+        """Let Serve replace this process when the engine hangs or is out of memory; a missing model is no such case."""
+        if self._out_of_memory and not self._admission.busy:
+            raise self._exhausted()
         if self._engine.model is not None:
             self._engine.model.check()
 
@@ -177,7 +192,7 @@ class Embedder:
         telemetry.setup("serving.embedder", otlp_endpoint=otlp_endpoint)
         self._name = spec.name
         self._inside = 0
-        self._model = Loaded(lambda: engines.load_embedder(spec, Path(home)))
+        self._model = Loaded(lambda: _in_memory(spec.name, lambda: engines.load_embedder(spec, Path(home))))
 
         async def together(texts: list[str]) -> list[Embedding]:
             return await asyncio.to_thread(self._model.get().embed, texts)
@@ -200,6 +215,8 @@ class Embedder:
             return to_failure(error)
         except TimeoutError:
             return to_failure(too_slow(timeout_s))
+        except MemoryError:
+            return to_failure(Unavailable(f"{self._name} has no memory for {len(texts)} texts now.", after=2))
         finally:
             self._inside -= len(texts)
 
@@ -209,6 +226,16 @@ class Embedder:
             return self._model.get().unknown_share(texts)
         except RunbellError as error:
             return to_failure(error)
+
+
+def _in_memory(name: str, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except MemoryError as error:
+        raise Misconfigured(
+            f"{name} does not fit into the memory here. Take a smaller one or a quantization, fewer `slots`, or"
+            " a smaller `context_tokens`."
+        ) from error
 
 
 def application(spec: ModelSpec, config: Config) -> Any:  # noqa: ANN401 - Ray has no public type for it

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from integrations.near import near
+
 Capability = Literal["fast", "deep", "embed"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
 DEFAULT = "default"
@@ -220,7 +222,9 @@ class Fleet(Part):
         for name, route in self.routes.items():
             for model in (*route.candidates, *([route.canary.model] if route.canary else [])):
                 if model not in self.models:
-                    raise ValueError(f"routes.{name} names {model!r}, which is no model here")
+                    meant = near(model, self.models)
+                    guess = f": did you mean {meant[0]}?" if meant else f"; there is: {', '.join(self.models)}"
+                    raise ValueError(f"routes.{name} names {model!r}, which is no model here{guess}")
                 if (name == EMBED) != self.models[model].embeds:
                     raise ValueError(f"routes.{name} names {model!r}, which {_is_for(self.models[model])}")
         if not any(spec.embeds for spec in self.models.values()):

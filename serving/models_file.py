@@ -5,14 +5,16 @@ What is wrong is said with the file's line. `schema()` is the file's JSON Schema
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from integrations.errors import Misconfigured
+from integrations.near import near
 from integrations.yaml_lines import Document, read_yaml
+from serving.engines import what_is_wrong_with
 from serving.fleet import Fleet, ModelSpec
 
 MODELS_FILE = "models.yaml"
@@ -80,9 +82,14 @@ def parse(path: Path) -> Fleet:
     """Return what a file says. Raises `Misconfigured` with the line of what is wrong."""
     document = read_yaml(path)
     try:
-        return Fleet.model_validate(document.value or {})
+        fleet = Fleet.model_validate(document.value or {})
     except ValidationError as error:
         raise Misconfigured("\n".join(_told(document, found) for found in error.errors()[:10])) from error
+    wrong = {name: what_is_wrong_with(spec.engine, embeds=spec.embeds) for name, spec in fleet.models.items()}
+    told = [{"loc": ("models", name, "engine"), "msg": said, "type": "engine"} for name, said in wrong.items() if said]
+    if told:
+        raise Misconfigured("\n".join(_told(document, found) for found in told))
+    return fleet
 
 
 def schema() -> dict[str, Any]:
@@ -119,5 +126,25 @@ def _told(document: Document, error: Mapping[str, Any]) -> str:
     if not keys and named:
         keys, line = document.find(("routes", named[1]))
     if error["type"] == "extra_forbidden":
-        said = "there is no such setting"
+        said = "there is no such setting" + _meant(str(where[-1]), _settings_at(where[:-1]))
+    if error["type"] == "literal_error":
+        said += _meant(str(error["input"]), re.findall(r"'([^']+)'", said))
     return f"{document.path}, line {line}: {'.'.join(keys) or 'file'}: {said}"
+
+
+def _meant(word: str, names: Iterable[str]) -> str:
+    found = near(word, names)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _settings_at(where: Iterable[str | int]) -> list[str]:
+    """Return the settings that there are at a place in the file."""
+    root = Fleet.model_json_schema(mode="validation")
+    node: dict[str, Any] = root
+    for step in where:
+        named: dict[str, Any] = node.get("properties", {})
+        patterns = list(node.get("patternProperties", {}).values())
+        node = named.get(str(step)) or node.get("items") or next(iter(patterns), node.get("additionalProperties")) or {}
+        found = [part["$ref"] for part in (node, *node.get("anyOf", ())) if "$ref" in part]
+        node = root["$defs"][found[0].rpartition("/")[2]] if found else node
+    return list(node.get("properties", {}))

@@ -12,6 +12,8 @@ from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Usage
 def load(config: ModelSpec, home: Path) -> "ScriptedEngine":
     if not (home / "there").exists():
         raise Misconfigured(f"{home / 'there'} is missing. Run: touch")
+    if config.options.get("large"):
+        raise MemoryError
     return ScriptedEngine(config)
 
 
@@ -21,11 +23,15 @@ class ScriptedEngine:
         self.left = 0
         self.closed = False
         self.gate = asyncio.Event()
+        self.raises: Exception | None = None
+        self.hangs: Exception | None = None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
         try:
             yield ChatChunk(text="first")
             await self.gate.wait()
+            if self.raises:
+                raise self.raises
             yield ChatChunk(finish_reason="stop", usage=Usage(tokens_in=1, tokens_out=1, total_ms=1))
         finally:
             self.left += 1
@@ -36,7 +42,9 @@ class ScriptedEngine:
     def describe(self) -> ModelInfo:
         return ModelInfo(name=self.config.name, engine="scripted", context_tokens=9)
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        if self.hangs:
+            raise self.hangs
 
     async def close(self) -> None:
         self.closed = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from integrations.errors import Misconfigured
+from integrations.near import near
 from serving.fleet import ModelSpec
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
 
@@ -69,13 +70,23 @@ def load_embedder(spec: ModelSpec, home: Path) -> Embedder:
 
 def check_engine(name: str) -> None:
     """Raise `Misconfigured` for a plain name that is no chat engine here; imports nothing."""
+    if wrong := what_is_wrong_with(name):
+        raise Misconfigured(f"{wrong} Set `engine` in [serving] or models.yaml.")
+
+
+def what_is_wrong_with(name: str, *, embeds: bool = False) -> str | None:
+    """Return what to say to a plain name that is no engine here; None for a module of one's own."""
+    loads = "\ndef load_embedder(" if embeds else "\ndef load("
     # Not by import: an engine's SDK may be missing where only the settings are checked.
-    known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py") if "\ndef load(" in p.read_text("utf-8"))
-    if "." not in name and name not in known:
-        raise Misconfigured(
-            f"There is no engine {name!r}. Set `engine` (in [serving] or models.yaml) to one of: {', '.join(known)};"
-            " or to a module of your own, as in my_package.my_engine."
-        )
+    known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py") if loads in p.read_text("utf-8"))
+    if "." in name or name in known:
+        return None
+    kind, meant = "embedding engine" if embeds else "engine", near(name, known)
+    guess = f" Did you mean {meant[0]}?" if meant else ""
+    return (
+        f"There is no {kind} {name!r}.{guess} There is: {', '.join(known)}; or a module of your own, as in"
+        " my_package.my_engine."
+    )
 
 
 def _module(name: str):  # noqa: ANN202 - a module, whose `load` the callers above give its type

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from integrations import telemetry
-from integrations.errors import Misconfigured
+from integrations.errors import Misconfigured, Unavailable
 from serving.deployment import Chat
 from serving.engines import check_engine
 from serving.fleet import ModelSpec
@@ -105,3 +105,43 @@ async def test_closing_closes_the_engine(chat: Chat):
     await chat.close()
 
     assert chat._engine.model.closed
+
+
+async def test_out_of_memory_fails_the_request_and_asks_for_a_fresh_process_once_others_ended(tmp_path: Path):
+    (tmp_path / "there").touch()
+    chat = Chat(ModelSpec(engine="tests.scripted_engine", name="mine", slots=2), str(tmp_path))
+    engine = chat._engine.model
+    hungry, other = chat.stream(REQUEST, 5), chat.stream(REQUEST, 5)
+    await anext(hungry)
+    await anext(other)
+    engine.raises = MemoryError()
+    engine.gate.set()
+
+    failure = [item async for item in hungry][-1]
+    engine.raises = None
+    chat.check_health()  # the other is still under way
+    refused = await collect(chat)
+    ended = [item async for item in other][-1]
+
+    assert (failure.kind, "ran out of memory" in failure.message) == ("Unavailable", True)
+    assert [item.kind for item in refused] == ["Unavailable"]
+    assert ended.finish_reason == "stop"
+    with pytest.raises(Unavailable, match="being replaced"):
+        chat.check_health()
+
+
+async def test_a_model_that_does_not_fit_is_told_and_its_process_lives_on(tmp_path: Path):
+    (tmp_path / "there").touch()
+    chat = Chat(ModelSpec(engine="tests.scripted_engine", name="mine", options={"large": True}), str(tmp_path))
+
+    items = await collect(chat)
+    chat.check_health()
+
+    assert [(item.kind, "does not fit into the memory" in item.message) for item in items] == [("Misconfigured", True)]
+
+
+async def test_a_hanging_engine_is_told_to_serve(chat: Chat):
+    chat._engine.model.hangs = Unavailable("It hangs.")
+
+    with pytest.raises(Unavailable, match="It hangs"):
+        chat.check_health()
