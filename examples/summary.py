@@ -31,7 +31,12 @@ def summarise_document(context: dg.OpExecutionContext, path: str, models: dg.Res
     """Quote what is central, and let the model word one sentence about it."""
     name = Path(path).name
     text, problem = read_text(Path(path))
-    made = Summary(name, problem=problem) if problem else summarise(name, text, models)
+
+    def tell(done: int, of: int) -> None:
+        if of > 1:
+            context.log.info("read %d of %d pieces of %s", done, of, name)
+
+    made = Summary(name, problem=problem) if problem else summarise(name, text, models, tell)
     context.add_output_metadata(
         {"document": name, "characters": len(text), "model": made.model or "none", "quotations": len(made.quotations)}
     )

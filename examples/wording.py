@@ -5,12 +5,21 @@ from dataclasses import dataclass
 
 from integrations.errors import RunbellError
 from integrations.memory.ranking import features
+from orchestration.long_texts import Task, Tell, read
 from serving.client import Models
 from serving.schema import ChatMessage, ChatRequest
 
 QUOTATIONS = 2
 _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:\n(?!\s*\n)[^.!?。！？\n]+)*[.!?。！？]*[”\"'’」』]?")
 _MARKUP = re.compile(r"^[#>*\-\s]+")
+
+
+_WHOLE = Task(
+    of_each="Summarise this text in two or three sentences, in its language. Add nothing that it does not say.",
+    of_all="These are summaries of the parts of one text, in their order. Make one summary of them, in two or three"
+    " sentences, in their language. Add nothing.",
+    max_tokens=200,
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,16 @@ class Summary:
         return "\n".join([head, *(f"> {quotation}" for quotation in self.quotations)])
 
 
-def summarise(name: str, text: str, models: Models) -> Summary:
-    """Return the central sentences, and the model's sentence about them; without it where the model is away."""
+def summarise(name: str, text: str, models: Models, tell: Tell | None = None) -> Summary:
+    """Return the central sentences, and the model's sentence about them; without it where the model is away.
+
+    A strong model reads the whole text, in pieces where its context is too small; `tell` hears how far it is.
+    """
     quotations = central_sentences(text)
     try:
-        model = models.describe().name
-        sentence = _ask(models, quotations)
+        info = models.describe()
+        model = info.name
+        sentence = " ".join(read(models, _WHOLE, text, tell).text.split()) if info.strong else _ask(models, quotations)
     except RunbellError as error:
         return Summary(name, quotations=quotations, silence=str(error))
     return Summary(name, sentence=sentence, quotations=quotations, model=model)
