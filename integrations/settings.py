@@ -90,6 +90,14 @@ class Database(Section):
     pool_size: int = 16
 
 
+class Cache(Section):
+    """Where models' answers that may be given again are kept (`cache_s` in models.yaml)."""
+
+    url: str | None = Field(
+        default=None, description="A secret reference to redis://HOST:PORT/0; without it, PostgreSQL."
+    )
+
+
 class Memory(Section):
     """Chroma."""
 
@@ -205,6 +213,7 @@ class Settings(BaseSettings):
     serving: Serving = Serving()
     database: Database = Database()
     memory: Memory = Memory()
+    cache: Cache = Cache()
     workers: Workers = Workers()
     isolation: Isolation = Isolation()
     retention: Retention = Retention()

@@ -8,25 +8,42 @@ told what another was told, and nothing is told that would not be answered any m
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
 
-from integrations.database import Database
 from integrations.errors import RunbellError
 from orchestration.metering import origin_of
 from serving.client import Models
 from serving.fleet import Fleet
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Decision, ModelInfo, Usage
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Answers(Protocol):
+    """Where answers are kept: PostgreSQL (`integrations.database`) or Redis (`integrations.redis_answers`)."""
+
+    def get(self, tenant: str, digest: str, now: datetime) -> tuple[str, str] | None:
+        """Return an answer's model and text."""
+        ...
+
+    def put(self, tenant: str, digest: str, model: str, text: str, expires_at: datetime) -> None:
+        """Keep an answer."""
+        ...
+
 
 class RememberingModels:
-    """Models behind the cache of answers. Thread-safe."""
+    """Models behind the cache of answers. Thread-safe. Where the cache is away they answer without it."""
 
-    def __init__(self, models: Models, database: Database, tenant: str, fleet: Callable[[], Fleet]) -> None:
+    def __init__(self, models: Models, answers: Answers, tenant: str, fleet: Callable[[], Fleet]) -> None:
         self._models = models
-        self._database = database
+        self._answers = answers
+        self._away = False
         self._tenant = tenant
         self._fleet = fleet
 
@@ -40,7 +57,7 @@ class RememberingModels:
             yield from self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)
             return
         began, (tenant, digest) = time.monotonic(), self._key(request, fleet)
-        known = self._recall(tenant, digest)
+        known = self._if_there(lambda: self._answers.get(tenant, digest, datetime.now(UTC)))
         if known is not None:
             yield from _again(request, known, (time.monotonic() - began) * 1000)
             return
@@ -51,13 +68,22 @@ class RememberingModels:
                 yield last
         if last is not None and last.finish_reason == "stop" and last.decision is not None and said:
             expires_at = datetime.now(UTC) + timedelta(seconds=route.cache_s)
-            self._database.answers.put(tenant, digest, last.decision.model, said, expires_at)
+            model = last.decision.model
+            self._if_there(lambda: self._answers.put(tenant, digest, model, said, expires_at))
 
-    def _recall(self, tenant: str, digest: str) -> tuple[str, str] | None:
+    def _if_there(self, call: Callable[[], T]) -> T | None:
+        """Return what the cache says; None where it is away, which is told once."""
         try:
-            return self._database.answers.get(tenant, digest, datetime.now(UTC))
-        except RunbellError:
-            return None  # a model answers without the cache too
+            found = call()
+        except RunbellError as error:
+            if not self._away:
+                _log.warning("models answer without the cache of answers: %s", error)
+            self._away = True
+            return None
+        if self._away:
+            _log.info("the cache of answers is back")
+        self._away = False
+        return found
 
     def _key(self, request: ChatRequest, fleet: Fleet) -> tuple[str, str]:
         origin = origin_of(request.origin, self._tenant)

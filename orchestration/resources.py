@@ -12,9 +12,10 @@ import time
 from integrations.database import Database
 from integrations.errors import Misconfigured, RunbellError
 from integrations.memory import Memory
+from integrations.redis_answers import RedisAnswers
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
-from orchestration.answer_cache import RememberingModels
+from orchestration.answer_cache import Answers, RememberingModels
 from orchestration.examinee import Assistant
 from orchestration.metering import MeteredModels
 from orchestration.model_cache import CachingModels
@@ -63,7 +64,7 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         url, files=settings.state / "files", pool_size=settings.database.pool_size, access=settings.access
     )
     file = FleetFile(settings.serving)
-    remembering = RememberingModels(asked, database, settings.tenant, file.fleet)
+    remembering = RememberingModels(asked, _answers(settings, database), settings.tenant, file.fleet)
     metered = MeteredModels(remembering, database, settings.tenant, file.fleet)
     models, embedder = CachingModels(metered), file.fleet().embedder
     memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=embedder)
@@ -77,3 +78,12 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
         "offers": Offers(database, models, settings.access),
         "examinee": Assistant(models, settings, file.fleet),
     }
+
+
+def _answers(settings: Settings, database: Database) -> Answers:
+    """Return where models' answers are kept: in Redis where one is named."""
+    if settings.cache.url is None:
+        return database.answers
+    answers = RedisAnswers(resolve(settings.cache.url, name="cache.url"))
+    atexit.register(answers.close)
+    return answers

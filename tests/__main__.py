@@ -70,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         if not run(name, command):
             total.failed.append(name)
     find_walls()
+    find_redis()
     find_browser()
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, options) in enumerate(STAGES):
@@ -113,6 +114,12 @@ def find_walls() -> None:
     """Install bubblewrap if need be; where there is none the tests of closed-in scripts fail and say so."""
     if shutil.which("bwrap") is None:
         install("bubblewrap for the tests of scripts", "bubblewrap")
+
+
+def find_redis() -> None:
+    """Install redis-server if need be; where there is none the tests of that cache are skipped and say so."""
+    if shutil.which("redis-server") is None:
+        install("redis-server for the tests of the cache of answers", "redis-server")
 
 
 def install(what: str, *packages: str) -> None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -183,7 +183,7 @@ def test_who_leaves_in_the_middle_pays_for_what_was_said_and_holds_nothing(datab
 
 def remembering(database: Database, told: Fleet) -> tuple[MeteredModels, Priced]:
     asked = Priced(told)
-    known = RememberingModels(asked, database, "acme", lambda: told)
+    known = RememberingModels(asked, database.answers, "acme", lambda: told)
     return MeteredModels(known, database, "acme", lambda: told), asked
 
 
@@ -269,20 +269,6 @@ def test_what_was_broken_off_is_not_remembered(database: Database):
     list(models.stream(of("p", "acme")))
 
     assert len(asked.asked) == 2
-
-
-def test_answers_are_forgotten_in_time_and_bounded(database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("integrations.database.answer_cache.MOST", 3)
-    now = datetime.now(UTC)
-    for number in range(5):
-        database.answers.put("acme", str(number), "m", "text", now + timedelta(seconds=60))
-    database.answers.put("acme", "long", "m", "x" * 200_000, now + timedelta(seconds=60))
-
-    kept = [name for name in (*"01234", "long") if database.answers.get("acme", name, now)]
-
-    assert kept == ["2", "3", "4"]
-    assert database.answers.get("acme", "4", now + timedelta(seconds=61)) is None
-    assert database.answers.get("other", "4", now) is None
 
 
 def _long_ago() -> datetime:
