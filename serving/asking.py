@@ -4,6 +4,7 @@ What was said can't be taken back: after the first token a failure is the reques
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from typing import Protocol
 from integrations.errors import Forbidden, InvalidInput, Misconfigured, RunbellError, TemporaryError, Unavailable
 from serving.failures import to_error, too_slow
 from serving.fleet import ModelSpec
+from serving.hedging import Race
 from serving.router import Choice, Router
 from serving.schema import Attempt, ChatChunk, ChatRequest, Failure
 
@@ -39,15 +41,20 @@ async def ask(
     choice = router.choose(request)
     deadline = time.monotonic() + timeout_s
     left, errors = list(choice.candidates), list[tuple[ModelSpec, RunbellError]]()
+
+    start = functools.partial(_one, router, door, choice, request, deadline, traceparent)
     while left:
         spec, said = left.pop(0), 0
+        race = Race(start, spec, left, choice.hedge_after_s)
         try:
-            async with aclosing(_one(router, door, choice, spec, request, deadline, traceparent)) as chunks:
+            async with aclosing(race.chunks()) as chunks:
                 async for chunk in chunks:
                     tells = not said or chunk.finish_reason is not None
                     said += len(chunk.text) + len(chunk.tool_calls)
-                    yield _explained(chunk, choice, spec, errors) if tells else chunk
+                    yield _explained(chunk, choice, race.spec, errors + race.beaten) if tells else chunk
         except RunbellError as error:
+            spec, errors = race.spec, errors + race.beaten
+            left = race.left
             if said:
                 raise _broke_off(error, spec, said) from error
             errors.append((spec, error))
@@ -64,10 +71,10 @@ async def _one(
     router: Router,
     door: Door,
     choice: Choice,
-    spec: ModelSpec,
     request: ChatRequest,
     deadline: float,
     traceparent: str | None,
+    spec: ModelSpec,
 ) -> AsyncGenerator[ChatChunk]:
     """Yield one model's answer, and tell the router how it went."""
     began, first_ms = time.monotonic(), None

@@ -158,6 +158,9 @@ class Route(Part):
     cache_s: float | None = Field(
         default=None, gt=0, le=2_592_000, description="The same request of the same person gets the same answer."
     )
+    hedge_after_s: float | None = Field(
+        default=None, gt=0, description="After so many seconds without a first token the next candidate is asked, too."
+    )
 
 
 class Rules(Part):

@@ -26,6 +26,8 @@ class Choice:
     reason: str
     passed: tuple[Attempt, ...]
     canary: str | None = None
+    hedge_after_s: float | None = None
+    """Seconds of silence after which the second is asked, too."""
 
     def decision(self, spec: ModelSpec, failed: Sequence[Attempt], usage: Usage | None) -> Decision:
         """Return what is told about this choice once a model has answered."""
@@ -110,7 +112,9 @@ class Router:
         if trial and trial.retreat and not canary:
             passed.append(Attempt(model=trial.canary.model, reason=f"canary withdrawn: {trial.retreat}"))
         reason = "canary" if best.name == canary else "first choice" if best is order[0] else "first that can"
-        return Choice(name, tuple(ranked), reason, tuple(passed), canary)
+        # A second model that will probably fail is no help.
+        hedge = route.hedge_after_s if len(ranked) > 1 and not doubts[ranked[1].name] else None
+        return Choice(name, tuple(ranked), reason, tuple(passed), canary, hedge)
 
     def _ban(self, spec: ModelSpec, request: ChatRequest, route: Route, size: int) -> RunbellError | None:
         policy, tenant = self.fleet.policy, request.origin.tenant

@@ -62,6 +62,8 @@ class ScriptedDoor:
             if isinstance(step, RunbellError):
                 yield to_failure(step)
                 return
+            if step == "mute":
+                await asyncio.Event().wait()
             yield ChatChunk(text=f"{model} says")
             if step == "half":
                 yield to_failure(Unavailable("The replica died."))
@@ -350,3 +352,67 @@ def test_a_changed_fleet_keeps_what_was_learned():
     it.renew(Fleet.model_validate(FLEET | {"routes": {"default": ["small", "api"]}}))
 
     assert order(it, said()) == ["api", "small"]
+
+
+HEDGED = {"default": {"candidates": ["small", "big", "api"], "hedge_after_s": 0.01}}
+
+
+async def test_a_second_model_is_asked_where_the_first_is_slow_to_begin_and_the_slow_one_stopped():
+    chunks = await answer(router(routes=HEDGED), door := ScriptedDoor(small=["mute"]), said())
+
+    decision = chunks[-1].decision
+    assert "".join(chunk.text for chunk in chunks) == "big says"
+    assert [chunk.usage is not None for chunk in chunks] == [False, True]
+    assert (door.asked, door.closed) == (["small", "big"], 2)
+    assert (decision.model, decision.failed[0].model) == ("big", "small")
+    assert "did not begin within 0.01 s" in decision.sentence()
+
+
+async def test_without_the_setting_or_where_the_first_begins_in_time_nobody_else_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("serving.asking.GRACE_S", 0.0)
+    off, on = ScriptedDoor(small=["mute"]), ScriptedDoor()
+    with pytest.raises(Unavailable):
+        await answer(router(routes={"default": ["small", "big"]}), off, said(), timeout_s=0.1)
+    await answer(router(routes={"default": {**HEDGED["default"], "hedge_after_s": 60}}), on, said())
+
+    assert (off.asked, on.asked) == (["small"], ["small"])
+
+
+async def test_a_race_goes_on_with_whoever_has_not_failed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.asking.GRACE_S", 0.0)
+    door = ScriptedDoor(small=["mute"], big=[Overloaded("9 wait")])
+
+    with pytest.raises(Overloaded, match=r"big: 9 wait small: .* within 0\.2 s"):
+        await answer(router(routes=HEDGED), door, said(), timeout_s=0.2)
+
+    assert (door.asked, door.closed) == (["small", "big"], 2)
+
+
+async def test_a_failure_before_the_race_goes_to_the_next_at_once():
+    door = ScriptedDoor(small=[Unavailable("gone")])
+
+    chunks = await answer(router(routes=HEDGED), door, said())
+
+    assert (chunks[-1].decision.model, door.asked) == ("big", ["small", "big"])
+
+
+async def test_leaving_a_race_closes_both():
+    stream = ask(router(routes=HEDGED), door := ScriptedDoor(small=["mute"], big=["mute"]), said(), 60)
+    task = asyncio.ensure_future(anext(stream))
+    while len(door.asked) < 2:  # noqa: ASYNC110 - it tells by nothing else
+        await asyncio.sleep(0.01)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert door.closed == 2
+
+
+def test_a_model_that_will_probably_fail_is_no_second():
+    machine = router(routes={"default": {"candidates": ["api", "small"], "hedge_after_s": 1}})
+
+    assert machine.choose(said()).hedge_after_s == 1
+    assert machine.choose(said("word " * 3000)).hedge_after_s is None
