@@ -126,7 +126,7 @@ def _told(document: Document, error: Mapping[str, Any]) -> str:
     if not keys and named:
         keys, line = document.find(("routes", named[1]))
     if error["type"] == "extra_forbidden":
-        said = "there is no such setting" + _meant(str(where[-1]), _settings_at(where[:-1]))
+        said = "there is no such setting" + _meant(str(error["loc"][-1]), _settings_at(error["loc"][:-1]))
     if error["type"] == "literal_error":
         said += _meant(str(error["input"]), re.findall(r"'([^']+)'", said))
     return f"{document.path}, line {line}: {'.'.join(keys) or 'file'}: {said}"

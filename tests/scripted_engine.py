@@ -30,8 +30,9 @@ class ScriptedEngine:
         try:
             yield ChatChunk(text="first")
             await self.gate.wait()
-            if self.raises:
-                raise self.raises
+            error, self.raises = self.raises, None
+            if error:
+                raise error
             yield ChatChunk(finish_reason="stop", usage=Usage(tokens_in=1, tokens_out=1, total_ms=1))
         finally:
             self.left += 1

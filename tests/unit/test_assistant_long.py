@@ -9,7 +9,7 @@ from orchestration.ops.answering.values import Heard, Recalled
 from serving.client import ScriptedModels
 from serving.schema import ChatRequest
 
-PASTE = "Which server failed? " + "At noon all was well. " * 250 + "Server seven failed." + " All was well." * 200
+PASTE = "Which server failed? " + "At noon all was well. " * 2500 + "Server seven failed." + " All was well." * 2000
 
 
 def test_a_strong_model_reads_a_long_message_whole_before_it_answers():

@@ -118,7 +118,6 @@ async def test_out_of_memory_fails_the_request_and_asks_for_a_fresh_process_once
     engine.gate.set()
 
     failure = [item async for item in hungry][-1]
-    engine.raises = None
     chat.check_health()  # the other is still under way
     refused = await collect(chat)
     ended = [item async for item in other][-1]

@@ -19,7 +19,7 @@ class Reader(ScriptedModels):
     """Names the first word of what it is given; counts how many ask at once."""
 
     def __init__(self, *answers: object) -> None:
-        super().__init__(answers, fallback=lambda request: request.messages[-1].content.split()[0])
+        super().__init__(answers, fallback=lambda request: request.messages[-1].content.split()[0][:20])
         self.now = self.most = 0
         self.ops: set[str] = set()
         self._count = threading.Lock()

@@ -159,7 +159,7 @@ def test_a_workspace_that_makes_no_sense_is_explained(tmp_path: Path, text: str,
 
 
 def test_an_engine_that_there_is_not_is_refused_before_anything_starts() -> None:
-    with pytest.raises(Misconfigured, match=r"to one of: llama_cpp, openai"):
+    with pytest.raises(Misconfigured, match=r"There is: llama_cpp, openai"):
         wanted(Settings(serving=Serving(engine="opnai")))
 
 
