@@ -10,7 +10,7 @@ from datetime import datetime
 
 from integrations.database import ClaimedMessage, Database, Pending, RunClaim
 from integrations.errors import Forbidden
-from integrations.messages import InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
+from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
 from integrations.settings import Settings
 from orchestration.commands.asking import ask, wanting
 from orchestration.commands.catalogue import Catalogue
@@ -166,10 +166,15 @@ class Dispatcher:
         if not message.text.strip() and not message.attachments:
             self._starting.settle(turn, say("Your message is empty. `/help` shows what I can do.", "消息是空的。"))
             return None
-        if yes_or_no(message.text) is not None and not message.attachments:
+        if yes_or_no(message.text) is not None and not message.attachments and not self._has_asked(message.address):
             self._starting.settle(turn, say(*NOTHING_ASKED))
             return None
         return self._starting.start(turn, assistant_run(turn))
+
+    def _has_asked(self, address: Address) -> bool:
+        """Whether the last thing said here was a question, which only the model then knows the sense of."""
+        said = [entry.text for entry in self._database.transcript.recent(address, limit=5) if entry.role == "assistant"]
+        return bool(said) and said[-1].rstrip().endswith(("?", "？"))
 
     def _ask(self, turn: Turn, spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
         """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""

@@ -65,8 +65,8 @@ def say(database: Database, dispatch: Dispatcher, text: str, **more) -> str:
     return answer_to(database, message)
 
 
-def finish(database: Database, claim: RunClaim) -> None:
-    database.inbox.answer(claim.message_id, [OutboundMessage(address=HERE, text="done")], run_id=claim.run_id)
+def finish(database: Database, claim: RunClaim, said: str = "done") -> None:
+    database.inbox.answer(claim.message_id, [OutboundMessage(address=HERE, text=said)], run_id=claim.run_id)
     database.runs.finish(claim)
 
 
@@ -390,6 +390,12 @@ def test_a_yes_said_before_the_question_is_no_yes(database, dispatch):
 def test_a_bare_yes_or_no_with_nothing_asked_needs_no_model(database, dispatch, text, told):
     assert told in say(database, dispatch, text)
     assert database.runs.latest(tenant="default") == []
+
+
+def test_a_bare_yes_to_a_question_of_the_models_goes_to_the_model(database, dispatch):
+    finish(database, dispatch(claimed(database, "tell me about ships")), "They float. Shall I tell you more?")
+
+    assert dispatch(claimed(database, "yes")).job == "assistant"
 
 
 def test_the_button_of_an_older_question_does_not_answer_a_newer_one(database, dispatch):
