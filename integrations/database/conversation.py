@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from integrations.database.channel_tables import questions
 from integrations.database.engine import Store, in_turn
 from integrations.database.records import Conversation, Entry, Shown
-from integrations.database.tables import conversations, transcript
+from integrations.database.tables import conversations, proposals, transcript
 from integrations.messages import Address, Attachment, Choice
 
 
@@ -87,20 +87,24 @@ _SHOWN = sa.text("""
 """)
 
 
-def _of(address: Address) -> sa.ColumnElement[bool]:
+def _of(address: Address, table: sa.Table = transcript) -> sa.ColumnElement[bool]:
     return sa.and_(
-        transcript.c.tenant == address.tenant,
-        transcript.c.channel == address.channel,
-        transcript.c.conversation == address.conversation,
+        table.c.tenant == address.tenant,
+        table.c.channel == address.channel,
+        table.c.conversation == address.conversation,
     )
 
 
-def _at(address: Address) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        conversations.c.tenant == address.tenant,
-        conversations.c.channel == address.channel,
-        conversations.c.conversation == address.conversation,
+def _within(table: sa.Table, address: Address, principal_id: str | None) -> sa.ColumnElement[bool]:
+    """Return which rows belong to a conversation; with `principal_id`, to a direct one of that principal too."""
+    here = _of(address, table)
+    if principal_id is None:
+        return here
+    mine = sa.select(conversations.c.channel, conversations.c.conversation).where(
+        conversations.c.tenant == address.tenant, conversations.c.principal_id == principal_id
     )
+    there = sa.tuple_(table.c.channel, table.c.conversation).in_(mine)
+    return sa.or_(here, sa.and_(table.c.tenant == address.tenant, there))
 
 
 class Transcript(Store):
@@ -145,13 +149,13 @@ class Transcript(Store):
         """Return what is kept of a conversation beside what was said; None where it is not known yet."""
         query = sa.select(conversations.c.direct, conversations.c.principal_id, conversations.c.model)
         with self._transaction() as connection:
-            row = connection.execute(query.where(_at(address))).first()
+            row = connection.execute(query.where(_of(address, conversations))).first()
         return Conversation(row.direct, row.principal_id, row.model) if row else None
 
     def choose_model(self, address: Address, model: str | None) -> bool:
         """Let a model answer in a conversation, or whichever the routes name; False where it is not known yet."""
         with self._transaction() as connection:
-            done = connection.execute(sa.update(conversations).where(_at(address)).values(model=model))
+            done = connection.execute(sa.update(conversations).where(_of(address, conversations)).values(model=model))
         return done.rowcount == 1
 
     def named(self, tenant: str, conversation: str) -> list[Address]:
@@ -178,25 +182,19 @@ class Transcript(Store):
             ]
 
     def forget(self, address: Address, *, principal_id: str | None = None) -> int:
-        """Remove a conversation's transcript; with `principal_id`, all direct ones of that principal too.
+        """Remove a conversation's transcript and proposals; with `principal_id`, all direct ones of that principal too.
 
         Returns how many entries went. What was sent stays in the outbox only until its retention ends, blanked.
         """
         with self._transaction() as connection:
+            # What was proposed holds what was said and, in a plan, what was read. It goes before the turn is taken, as
+            # a yes takes both: `/forget` overtakes, and neither may wait for the other.
+            connection.execute(sa.delete(proposals).where(_within(proposals, address, principal_id)))
             in_turn(connection, address.tenant, address.channel, address.conversation)
-            where = [_of(address)]
-            if principal_id is not None:
-                mine = sa.select(conversations.c.channel, conversations.c.conversation).where(
-                    conversations.c.tenant == address.tenant, conversations.c.principal_id == principal_id
-                )
-                where.append(
-                    sa.and_(
-                        transcript.c.tenant == address.tenant,
-                        sa.tuple_(transcript.c.channel, transcript.c.conversation).in_(mine),
-                    )
-                )
             gone = connection.execute(
-                sa.delete(transcript).where(sa.or_(*where)).returning(transcript.c.message_id)
+                sa.delete(transcript)
+                .where(_within(transcript, address, principal_id))
+                .returning(transcript.c.message_id)
             ).scalars()
             ids = gone.all()
             if principal_id is not None:

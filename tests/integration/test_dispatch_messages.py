@@ -308,6 +308,37 @@ def test_in_a_group_only_an_administrator_makes_it_forget(database, dispatch, me
     assert memory.forgotten == [Scope.conversation("default", "web", "group")]
 
 
+def proposed(database: Database, dispatch: Dispatcher, account: str, conversation: str, *, direct: bool) -> str:
+    address = Address(channel="web", conversation=conversation)
+    say(database, dispatch, "/whoami", account=account, address=address, direct=direct)
+    principal = database.principals.resolve("default", "web", account)
+    return database.proposals.put(address, principal.id, "(plan)", {"request": "my secret"}).id
+
+
+def test_forgetting_takes_what_was_proposed_in_ones_direct_conversations(database, dispatch):
+    mine = [proposed(database, dispatch, "ada", place, direct=True) for place in ("c1", "c2")]
+    in_group = proposed(database, dispatch, "ada", "group", direct=False)
+    of_bob = proposed(database, dispatch, "bob", "bobs", direct=True)
+
+    assert "Forgotten" in say(database, dispatch, "/forget yes")
+
+    assert [database.proposals.get(one) for one in mine] == [None, None]
+    assert database.proposals.get(in_group)
+    assert database.proposals.get(of_bob)
+
+
+def test_forgetting_a_group_takes_what_was_proposed_to_anybody_there(database, dispatch):
+    database.principals.resolve("default", "web", "root", roles=("admin",))
+    in_group = [proposed(database, dispatch, who, "group", direct=False) for who in ("ada", "root")]
+    direct = proposed(database, dispatch, "root", "c2", direct=True)
+    group = {"address": Address(channel="web", conversation="group"), "direct": False}
+
+    assert "Forgotten" in say(database, dispatch, "/forget yes", account="root", **group)
+
+    assert [database.proposals.get(one) for one in in_group] == [None, None]
+    assert database.proposals.get(direct)
+
+
 def test_nothing_is_forgotten_by_half(database, dispatch, memory):
     say(database, dispatch, "/whoami")
     memory.up = False
