@@ -96,6 +96,22 @@ def test_a_command_is_started_as_the_same_principal_once(
 
 
 @pytest.mark.usefixtures("digest")
+def test_a_command_that_is_started_in_a_group_leaves_it_a_group(
+    act: Callable[..., Outcome], ada: Occasion, database: Database
+) -> None:
+    database.inbox.receive([InboundMessage(address=HERE, event_id="e1", account="ada", text="hi", direct=False)])
+    (said,) = database.inbox.claim("w", limit=5, lease_s=10)
+    database.inbox.settle(said, [], principal_id=ada.principal.id)
+
+    act(ada, "start_command", command="digest", args={"limit": 3})
+
+    (started,) = database.inbox.claim("w", limit=5, lease_s=10)
+    database.inbox.settle(started, [], principal_id=ada.principal.id)
+    assert not started.message.direct
+    assert database.transcript.owner(HERE) == (False, None)
+
+
+@pytest.mark.usefixtures("digest")
 def test_a_command_that_would_be_refused_is_not_started(
     act: Callable[..., Outcome], ada: Occasion, database: Database
 ) -> None:
