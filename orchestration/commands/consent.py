@@ -7,7 +7,7 @@ from integrations.approvals.policy import Policy
 from integrations.approvals.values import Approval, NewApproval
 from integrations.database import AskedCommand, NewRun
 from orchestration.commands.binding import bind_values
-from orchestration.commands.help import command_line
+from orchestration.commands.help import command_line, visible
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
 
@@ -20,7 +20,7 @@ def wanted(turn: Turn, spec: CommandSpec, args: Mapping[str, object]) -> NewAppr
     if spec.approval is None:
         return None
     retried = args.get(RETRY)
-    shown = f"/retry {str(retried)[:13]}  # {spec.name}" if retried else command_line(spec, dict(args))
+    shown = f"/retry {str(retried)[:13]}  # {spec.name}" if retried else visible(command_line(spec, dict(args)))
     return NewApproval(
         subject=spec.name,
         args=dict(args),

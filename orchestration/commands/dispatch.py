@@ -12,7 +12,6 @@ from integrations.database import ClaimedMessage, Database, Pending, RunClaim
 from integrations.errors import Forbidden
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
 from integrations.settings import Settings
-from orchestration.commands.asking import ask, wanting
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.control import Controls
 from orchestration.commands.following import Following
@@ -103,7 +102,7 @@ class Dispatcher:
             return None
         if not parsed.errors:
             return self._start_in_time(turn, spec, parsed.args)
-        if not (turn.is_said and self._ask(turn, spec, parsed)):
+        if not (turn.is_said and self._starting.ask(turn, spec, parsed.args, parsed.errors)):
             self._explain(turn, spec, parsed)
         return None
 
@@ -176,16 +175,6 @@ class Dispatcher:
         said = [entry.text for entry in self._database.transcript.recent(address, limit=5) if entry.role == "assistant"]
         return bool(said) and said[-1].rstrip().endswith(("?", "？"))
 
-    def _ask(self, turn: Turn, spec: CommandSpec, parsed: Parsed, complaint: str = "") -> bool:
-        """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""
-        missing = wanting(spec, parsed.args, parsed.errors)
-        asked = ask(spec, parsed.args, missing, turn.asker, complaint) if missing else None
-        if asked is None:
-            return False
-        question, pending = asked
-        self._database.inbox.settle(turn.claimed, [question], principal_id=turn.principal.id, pending=pending)
-        return True
-
     def _answered(self, turn: Turn, pending: Pending) -> RunClaim | None:
         """Take the text for the argument that was asked for; run the command, or ask on."""
         turn.speak(pending.language)
@@ -207,7 +196,7 @@ class Dispatcher:
         wrong = [problem for problem in parsed.errors if not problem.missing]
         others = tuple(problem for problem in parsed.errors if problem.missing)
         complaint = "\n".join(f"⚠️ {problem.message}" for problem in wrong)
-        if not self._ask(turn, spec, parsed.model_copy(update={"errors": others}), complaint):
+        if not self._starting.ask(turn, spec, parsed.args, others, complaint=complaint):
             self._starting.settle(turn, explain("", parsed.errors, spec, turn.asker.language), failed=True)
         return None
 

@@ -58,15 +58,16 @@ class Following:
             self._starting.settle(turn, made, proposal=proposal.id)
             return None
         spec = self._catalogue(afresh=True).find(proposal.command)
-        problems = bind_values(spec, proposal.args, turn.asker.language)[1] if spec else [GONE]
-        if spec is None or problems:
-            # The code changed between the question and the yes.
+        if spec and self._starting.refused(turn, spec, proposal.id):
+            return None
+        args, problems = bind_values(spec, proposal.args, turn.asker.language) if spec else ({}, [GONE])
+        if spec and not problems:
+            return self._starting.start_command(turn, spec, proposal.args, proposal=proposal.id)
+        # What is missing is a secret, which nobody proposes; else the code changed between the question and the yes.
+        if spec is None or not self._starting.ask(turn, spec, args, problems, proposal=proposal.id):
             text = explain("", problems, spec, turn.asker.language)
             self._starting.settle(turn, text, failed=True, proposal=proposal.id)
-            return None
-        if self._starting.refused(turn, spec, proposal.id):
-            return None
-        return self._starting.start_command(turn, spec, proposal.args, proposal=proposal.id)
+        return None
 
     def approved(self, turn: Turn, approval_id: str) -> RunClaim | None:
         """Start exactly what was approved, if whoever asked for it still may."""

@@ -101,6 +101,11 @@ def command_line(spec: CommandSpec, args: dict[str, object]) -> str:
     return " ".join(words)
 
 
+def visible(text: str) -> str:
+    """Write a text in one line in which nothing can hide: no line ends, no backquotes, no invisible characters."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text).replace("`", "\\u0060")
+
+
 def _typed(value: object) -> str:
     if isinstance(value, str):
         plain = value and not any(c.isspace() or c in "\"'“”‘’「」『』,，、；[=\\" for c in value)

@@ -11,7 +11,7 @@ from integrations.messages import utc_now
 from integrations.settings import Settings
 from orchestration.commands.asker import Asker
 from orchestration.commands.catalogue import Catalogue
-from orchestration.commands.help import command_line, explain
+from orchestration.commands.help import command_line, explain, visible
 from orchestration.commands.language import Language, pick
 from orchestration.commands.parse import parse
 from orchestration.commands.spec import CommandSpec
@@ -95,7 +95,7 @@ class Making:
     def question(self, wish: Wish, catalogue: Catalogue, asker: Asker) -> str:
         """Return what is asked before it is made: the exact command, when, and the next times."""
         spec = catalogue.find(wish.command)
-        line = command_line(spec, wish.args) if spec else f"/{wish.command}"
+        line = visible(command_line(spec, wish.args)) if spec else f"/{wish.command}"
         missed = _missed(wish.missed, asker.language)
         return asker.say(
             f"Shall I schedule this?\n\n```\n{line}\n```\n\n**{wish.said}** (`{wish.cron}`, {wish.timezone})\n"

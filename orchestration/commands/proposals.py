@@ -7,7 +7,7 @@ from datetime import datetime
 
 from integrations.database import Proposal
 from integrations.messages import Choice
-from orchestration.commands.help import command_line
+from orchestration.commands.help import command_line, visible
 from orchestration.commands.language import Language, pick
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.vocabulary import yes_or_no
@@ -22,13 +22,15 @@ def present(
     spec: CommandSpec, args: dict[str, object], proposal_id: str, language: Language
 ) -> tuple[str, tuple[Choice, ...]]:
     """Return the question with the exact arguments, and its buttons."""
-    line = command_line(spec, args)
+    line = visible(command_line(spec, args))
     text = pick(
         language,
         f"Shall I run this?\n\n```\n{line}\n```\n\nAnswer **yes** or **no**.",
         f"要运行这个命令吗？\n\n```\n{line}\n```\n\n请回答**是**或**否**。",
     )
-    return text, choices(proposal_id, language)
+    secrets = ", ".join(one.name for one in spec.arguments if one.required and one.secret and one.name not in args)
+    then = pick(language, f" After a yes I ask for the secret {secrets}.", f"回答“是”之后会询问机密参数 {secrets}。")
+    return f"{text}{then if secrets else ''}", choices(proposal_id, language)
 
 
 def choices(proposal_id: str, language: Language) -> tuple[Choice, ...]:

@@ -114,11 +114,13 @@ def arguments_in(sentence: str, spec: CommandSpec) -> dict[str, object]:
 
 
 def questions_for(spec: CommandSpec, args: dict[str, object], sentence: str) -> tuple[str, ...]:
-    """Ask, in the language of the sentence, for every required argument that is not there."""
+    """Ask, in the language of the sentence, for every required argument that is not there.
+
+    Secrets are asked for after the yes, where nobody else reads.
+    """
     language = language_of(sentence)
-    return tuple(
-        _question(argument, language) for argument in spec.arguments if argument.required and argument.name not in args
-    )
+    missing = [one for one in spec.arguments if one.required and not one.secret and one.name not in args]
+    return tuple(_question(argument, language) for argument in missing)
 
 
 def _question(argument: Argument, language: Language) -> str:

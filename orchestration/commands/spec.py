@@ -92,12 +92,12 @@ class CommandSpec(Traits):
     @property
     def schema_of_arguments(self) -> dict[str, object]:
         """One JSON Schema of all arguments, as `GET /v1/commands` shows it and tools of a model take it."""
-        return {
-            "type": "object",
-            "properties": {argument.name: _described(argument) for argument in self.arguments},
-            "required": [argument.name for argument in self.arguments if argument.required],
-            "additionalProperties": False,
-        }
+        return _schema_of(self.arguments)
+
+    @property
+    def schema_for_models(self) -> Schema:
+        """The same of what our own models may fill in: secrets are given by people."""
+        return _schema_of([argument for argument in self.arguments if not argument.secret])
 
     def at_once(self, args: Mapping[str, object]) -> AtOnce | None:
         """Return the concurrency key that a run with these arguments has, and how many of it may run at once."""
@@ -138,6 +138,15 @@ def _at(path: Sequence[str], config: object) -> object:
     for key in path:
         config = cast("Mapping[str, object]", config).get(key) if isinstance(config, Mapping) else None
     return config
+
+
+def _schema_of(arguments: Sequence[Argument]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {argument.name: _described(argument) for argument in arguments},
+        "required": [argument.name for argument in arguments if argument.required],
+        "additionalProperties": False,
+    }
 
 
 def _described(argument: Argument) -> Schema:

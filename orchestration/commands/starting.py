@@ -1,7 +1,7 @@
 """The ways a routed message goes on: settled with a word, refused, held for an approval, or its run started."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from integrations.access import Refused, may
 from integrations.approvals import words
@@ -9,7 +9,9 @@ from integrations.database import AskedCommand, Database, Followed, NewRun, RunC
 from integrations.messages import Choice, MessageStatus, OutboundMessage
 from integrations.settings import Settings
 from orchestration.commands import consent
+from orchestration.commands.asking import ask, wanting
 from orchestration.commands.control import Controls
+from orchestration.commands.problems import Problem
 from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
@@ -49,6 +51,27 @@ class Starting:
         at_once = spec.at_once(args)
         run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked, at_once=at_once)
         return self.start(turn, run, proposal)
+
+    def ask(
+        self,
+        turn: Turn,
+        spec: CommandSpec,
+        args: Mapping[str, object],
+        problems: Sequence[Problem],
+        *,
+        complaint: str = "",
+        proposal: str | None = None,
+    ) -> bool:
+        """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""
+        missing = wanting(spec, args, problems)
+        asked = ask(spec, args, missing, turn.asker, complaint) if missing else None
+        if asked is None:
+            return False
+        question, pending = asked
+        self._database.inbox.settle(
+            turn.claimed, [question], principal_id=turn.principal.id, proposal=proposal, pending=pending
+        )
+        return True
 
     def held(self, turn: Turn, spec: CommandSpec, args: Mapping[str, object], proposal: str | None = None) -> bool:
         """Whether the command waits for an approval now, or needs one that nobody could give, and the asker is told so.

@@ -10,8 +10,8 @@ from integrations.messages import InboundMessage, Principal
 from orchestration.commands.asker import Asker
 from orchestration.commands.language import language_of
 from orchestration.commands.moments import Moment
+from orchestration.commands.secrecy import secrets_in
 from orchestration.commands.spec import CommandSpec
-from orchestration.commands.vocabulary import same_name
 
 DOTS = "•••"
 """What stands where a secret was."""
@@ -44,8 +44,7 @@ class Turn:
         text, args = self.message.text, dict(self.message.args)
         for start, end in sorted(places, reverse=True):
             text = f"{text[:start]}{DOTS}{text[end:]}"
-        secrets = {same_name(argument.name) for argument in spec.arguments if argument.secret}
-        args = {name: DOTS if same_name(name) in secrets else value for name, value in args.items()}
+        args |= dict.fromkeys(secrets_in(spec, args), DOTS)
         self.message = self.message.model_copy(update={"text": text, "args": args})
         self.claimed = replace(self.claimed, message=self.message, redacted=True)
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from integrations.database import Database
 from integrations.errors import NotFound
-from orchestration.commands.help import command_line
+from orchestration.commands.help import command_line, visible
 from orchestration.commands.language import Language, pick
 from orchestration.commands.proposals import PLAN, choices, present
 from orchestration.commands.spec import CommandSpec
@@ -68,7 +68,7 @@ def not_sure(language: Language) -> str:
 
 def incomplete(spec: CommandSpec, args: dict[str, object], questions: Sequence[str], language: Language) -> str:
     """Show what is known of a command and what is missing."""
-    line = command_line(spec, args)
+    line = visible(command_line(spec, args))
     asked = "\n".join(f"- {question}" for question in questions)
     return pick(
         language,

@@ -238,6 +238,19 @@ def test_a_strong_model_proposes_with_exact_arguments(bench, database):
     assert "/greet name=Ada times=2" in spoken.text
 
 
+def test_a_secret_that_a_strong_model_fills_in_is_refused_and_kept_nowhere(bench, database):
+    publish(database, "core", compile_location(workflows.defs.get_repository_def(), "core"))
+    chosen = '{"reply": {"command": "secretive", "args": {"key": "correct-horse"}}}'
+
+    spoken = bench(chosen, strong=True).say("Open it with the word that I told you")
+
+    assert "I think you mean `/secretive`, but:" in spoken.text
+    assert "secret arguments are given by people, who type the command" in spoken.text
+    with database.engine.connect() as connection:
+        stored = [connection.exec_driver_sql(f"select * from runbell.{name}").all() for name in ("proposals", "outbox")]
+    assert "correct-horse" not in str(stored)
+
+
 def test_an_injected_note_reaches_a_strong_model_as_data_only(database, memory, settings):
     models = ScriptedModels(fallback=lambda _: '{"reply": {"answer": "ok", "notes": []}}', strong=True)
     bell = Bench(database, memory, models, settings)

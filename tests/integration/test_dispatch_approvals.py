@@ -225,6 +225,12 @@ def test_what_waits_is_listed_shown_and_handed_on(database, dispatch):
     assert "is approved" in said(database, dispatch, f"/approve {approval.id}", account="cleo")
 
 
+def test_nothing_can_hide_in_what_approvers_are_shown(database, dispatch):
+    waiting(database, dispatch, "", command="greet", args={"name": "Bob\n```\nharmless\u202e"})
+
+    assert r'/greet name="Bob\n\u0060\u0060\u0060\nharmless\u202e"' in shown(database)[0]
+
+
 def test_a_secret_is_never_shown_to_approvers(database, dispatch):
     specs = compile_location(defs.get_repository_def(), "core")
     publish(

@@ -143,6 +143,20 @@ def test_a_secret_that_was_asked_for_is_kept_encrypted_and_nowhere_else(database
     assert database.inbox.get(answer.message_id).text == "•••"
 
 
+def test_a_secret_that_nobody_proposed_is_asked_for_after_the_yes(database, tmp_path):
+    dispatch = dispatcher(database, tmp_path)
+    principal = database.principals.resolve("default", "web", "ada")
+    database.proposals.put(Address(channel="web", conversation="c1"), principal.id, "secretive", {})
+
+    asked = say(database, dispatch, "yes")
+    claim = dispatch(claimed(database, WORD))
+
+    given = claim.request["run_config"]["ops"]["secretive_op"]["config"]["key"]
+    assert "I keep it sealed and show it nowhere" in asked
+    assert open_sealed(database, Settings(home=tmp_path), given).get_secret_value() == WORD
+    assert WORD not in rows(database)
+
+
 def test_a_secret_of_a_program_and_one_beside_a_mistake_are_not_kept_either(database, tmp_path):
     dispatch = dispatcher(database, tmp_path)
     assert dispatch(claimed(database, command="secretive", args={"key": WORD})) is not None

@@ -26,6 +26,15 @@ GREET = CommandSpec(
         ),
     ),
 )
+OPEN = CommandSpec(
+    name="open",
+    location="core",
+    job="open",
+    arguments=(
+        Argument(name="door", path=("door",), json_schema={"type": "string"}, required=True),
+        Argument(name="pin", path=("pin",), json_schema={"type": "string"}, required=True, secret=True),
+    ),
+)
 NOTE = Recollection("1", "The window is Tuesday.", "Ada (web)", 0.9, datetime.now(UTC), "m")
 RECALLED = Recalled(passages=(NOTE,))
 
@@ -56,6 +65,27 @@ def test_wrong_arguments_are_told_and_not_proposed(args):
 
 def test_an_unknown_command_is_no_command():
     assert chosen({"command": "format_disk", "args": {}}).command is None
+
+
+@pytest.mark.parametrize("name", ["pin", "PIN"])
+def test_a_secret_is_not_taken_from_a_model(name):
+    choice = read_choice(
+        json.dumps({"reply": {"command": "open", "args": {"door": "back", name: "1234"}}}), [OPEN], RECALLED, "en"
+    )
+
+    assert choice.args == {"door": "back"}
+    assert choice.problems == ("secret arguments are given by people, who type the command",)
+
+
+def test_a_secret_that_is_missing_keeps_nothing_from_being_proposed():
+    choice = read_choice('{"reply": {"command": "open", "args": {"door": "back"}}}', [OPEN], RECALLED, "en")
+
+    assert (choice.args, choice.problems) == ({"door": "back"}, ())
+
+
+def test_a_model_is_not_told_of_secrets():
+    assert '"door"' in json.dumps(choice_schema([OPEN]))
+    assert '"pin"' not in json.dumps(choice_schema([OPEN]))
 
 
 @pytest.mark.parametrize("text", ["Paris.", '{"reply": 3}', "[1]", '{"reply"', "{}}{", ""])

@@ -49,6 +49,7 @@ def checked(entry: object, principal: Principal = ADMIN, **sections: object) -> 
         ({"command": "hidden", "args": {}}, "there is no such command"),
         ({"command": "ship", "args": {}}, "order"),
         ({"command": "ship", "args": {"order": 7, "pin": "1234"}}, "secret arguments are given by people"),
+        ({"command": "ship", "args": {"order": 7, "PIN": "1234"}}, "secret arguments are given by people"),
         ({"action": "http_request", "args": {**POST["args"], "uri": "x"}}, "has no argument uri"),
         ({"action": "http_request", "args": {**POST["args"], "credential": "bank"}}, "no credential 'bank'"),
         ({"action": "http_request", "args": {**POST["args"], "body": "x" * 5_000}}, "nobody could look over"),

@@ -6,6 +6,7 @@ from orchestration.commands.catalogue import Catalogue, compile_location
 from orchestration.commands.help import command_line, details, explain, overview, point_at, usage
 from orchestration.commands.parse import parse
 from orchestration.commands.problems import Problem
+from orchestration.commands.proposals import present
 from orchestration.commands.values import Unreadable, coerce
 from orchestration.commands.wording import expected
 from tests.workflows import defs
@@ -79,6 +80,21 @@ def test_the_line_of_a_secret_is_neither_shown_nor_pointed_at():
 
     assert "hunter2" not in explain(text, problems, CATALOGUE.find("secretive"), "en")
     assert command_line(CATALOGUE.find("secretive"), {"key": "hunter22"}) == "/secretive key=•••"
+
+
+def test_nothing_can_hide_in_a_command_that_is_proposed():
+    name = "ok\n```\nAnswer no to stop\u202e\u200b`"
+
+    text, _ = present(CATALOGUE.find("greet"), {"name": name}, "0" * 36, "en")
+
+    shown = text.split("```\n")[1].rstrip("\n")
+    assert shown == '/greet name="ok\\n\\u0060\\u0060\\u0060\\nAnswer no to stop\\u202e\\u200b\\u0060"'
+    assert text.count("```") == 2
+
+
+def test_a_proposal_says_which_secrets_are_asked_for_after_the_yes():
+    assert present(CATALOGUE.find("secretive"), {}, "0" * 36, "en")[0].endswith("After a yes I ask for the secret key.")
+    assert present(CATALOGUE.find("greet"), {"name": "Ada"}, "0" * 36, "en")[0].endswith("Answer **yes** or **no**.")
 
 
 def test_an_unknown_command_is_explained_without_usage():

@@ -12,7 +12,8 @@ from typing import cast
 
 from integrations.memory.values import Recollection
 from orchestration.commands.binding import bind_values
-from orchestration.commands.language import Language
+from orchestration.commands.language import Language, pick
+from orchestration.commands.secrecy import SECRETS_ARE_PEOPLES, lacks_secret, secrets_in
 from orchestration.commands.spec import CommandSpec
 from orchestration.ops.answering.planning import Planner
 from orchestration.ops.answering.plans import Result
@@ -78,7 +79,7 @@ def choice_schema(commands: Sequence[CommandSpec], planner: Planner | None = Non
     """Return the JSON Schema of a choice between an answer, these commands and a plan, and nothing else."""
     answer = _object({"answer": {"type": "string"}, "notes": {"type": "array", "items": {"type": "integer"}}})
     calls = [
-        _object({"command": {"type": "string", "enum": [spec.name]}, "args": spec.schema_of_arguments})
+        _object({"command": {"type": "string", "enum": [spec.name]}, "args": spec.schema_for_models})
         for spec in commands
     ]
     if planner is None:
@@ -94,7 +95,7 @@ def choice_schema(commands: Sequence[CommandSpec], planner: Planner | None = Non
 def read_choice(text: str, commands: Sequence[CommandSpec], recalled: Recalled, language: Language) -> Choice:
     """Read and check what the model wrote; what is no JSON of this form counts as an answer in plain words.
 
-    A plan is not checked yet; one command alone is no plan.
+    A plan is not checked yet; one command alone is no plan. A secret that is missing is asked for after the yes.
     """
     reply = _reply_of(text)
     if reply is None:
@@ -110,8 +111,12 @@ def read_choice(text: str, commands: Sequence[CommandSpec], recalled: Recalled, 
         return Choice(answer=str(reply.get("answer") or "").strip(), notes=_notes(reply.get("notes"), recalled))
     given = reply.get("args")
     values = cast("dict[str, object]", given) if isinstance(given, dict) else {}
-    args, problems = bind_values(spec, values, language)
-    return Choice(command=spec.name, args=args, problems=tuple(problem.message for problem in problems))
+    secrets = secrets_in(spec, values)
+    args, problems = bind_values(spec, {k: v for k, v in values.items() if k not in secrets}, language)
+    told = [problem.message for problem in problems if not lacks_secret(spec, problem)]
+    if secrets:
+        told = [pick(language, *SECRETS_ARE_PEOPLES), *told]
+    return Choice(command=spec.name, args=args, problems=tuple(told))
 
 
 class AnswerOnly:
@@ -171,7 +176,7 @@ def _notes(given: object, recalled: Recalled) -> tuple[Recollection, ...]:
 
 
 def _as_line(spec: CommandSpec) -> str:
-    schema = json.dumps(spec.schema_of_arguments, ensure_ascii=False)
+    schema = json.dumps(spec.schema_for_models, ensure_ascii=False)
     examples = "; ".join(spec.examples[:3])
     return f"- {spec.name}: {spec.description} Arguments: {schema}. Asked for like: {examples}"
 

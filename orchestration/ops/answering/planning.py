@@ -17,8 +17,9 @@ from integrations.telemetry.redaction import redact_value
 from orchestration.actions import Action, find, names, prepare
 from orchestration.actions.ask_model import Prompt
 from orchestration.commands.binding import bind_values
-from orchestration.commands.help import command_line
-from orchestration.commands.language import Language
+from orchestration.commands.help import command_line, visible
+from orchestration.commands.language import Language, pick
+from orchestration.commands.secrecy import SECRETS_ARE_PEOPLES, lacks_secret, secrets_in
 from orchestration.commands.spec import CommandSpec
 from orchestration.ops.answering.plans import START, Intended, Result
 from serving.models_file import read_fleet
@@ -110,9 +111,9 @@ class Planner:
         spec = next((spec for spec in self.commands if spec.name == name.lstrip("/")), None)
         if spec is None:
             raise NotFound("there is no such command, or the asker may not run it")
-        if any(argument.secret for argument in spec.arguments if argument.name in args):
-            raise Forbidden("secret arguments are given by people, who type the command")
         bound, problems = bind_values(spec, args, language)
+        if secrets_in(spec, args) or any(lacks_secret(spec, problem) for problem in problems):
+            raise Forbidden(pick(language, *SECRETS_ARE_PEOPLES))
         if problems:
             raise InvalidInput(" ".join(problem.message for problem in problems))
         prepared = prepare(START, {"command": spec.name, "args": bound}, self.settings)
@@ -122,7 +123,7 @@ class Planner:
                 args={"command": spec.name, "args": bound},
                 effect=spec.effect,
                 preview=prepared.preview,
-                shown=_visible(command_line(spec, bound)),
+                shown=visible(command_line(spec, bound)),
                 at_once=spec.effect == "read",
                 # A command with an approval of its own waits for that one.
                 approve=spec.effect == "destructive" and spec.approval is None,
@@ -166,9 +167,4 @@ def _title(wanted: object) -> str:
 
 def _exact(args: Mapping[str, object]) -> str:
     masked = {name: redact_value(name, value) for name, value in args.items()}
-    return _visible(json.dumps(masked, ensure_ascii=False, sort_keys=True))
-
-
-def _visible(text: str) -> str:
-    """Write a text in one line in which nothing can hide: no line ends, no backquotes, no invisible characters."""
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text).replace("`", "\\u0060")
+    return visible(json.dumps(masked, ensure_ascii=False, sort_keys=True))
