@@ -33,7 +33,7 @@ class Assistant:
         self._models = models
         self._settings = settings
         self._fleet = fleet
-        self._retrieval = Retrieval(models.embed, models.unknown_share)
+        self._retrieval = Retrieval(models.embed, models.unknown_share, models.embedder)
 
     def version(self) -> dict[str, str]:
         """Tell which models answer and embed now; the fingerprint covers how they are served, and their files."""
@@ -98,6 +98,10 @@ class Repeatable:
     def unknown_share(self, texts: Sequence[str]) -> list[float]:
         """Return per text the share of tokens that the embedder does not know."""
         return self.models.unknown_share(texts)
+
+    def embedder(self) -> str:
+        """Return the name of the model that embeds now."""
+        return self.models.embedder()
 
     def describe(self) -> ModelInfo:
         """Tell what the model is."""

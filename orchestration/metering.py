@@ -56,6 +56,10 @@ class MeteredModels:
         """Return per text the share of tokens that the embedder does not know."""
         return self._models.unknown_share(texts)
 
+    def embedder(self) -> str:
+        """Return the name of the model that embeds now."""
+        return self._models.embedder()
+
     def describe(self) -> ModelInfo:
         """Tell what the model is."""
         return self._models.describe()

@@ -38,8 +38,8 @@ class CachingModels:
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._vectors = _Recent[list[float]]()
-        self._unknown = _Recent[float]()
+        self._vectors = _Recent[list[float]](models.embedder)
+        self._unknown = _Recent[float](models.embedder)
         self._info: tuple[float, ModelInfo] | None = None
 
     def stream(
@@ -65,6 +65,10 @@ class CachingModels:
         """Return per text the share of tokens that the embedder does not know."""
         return self._unknown.all(texts, self._models.unknown_share)
 
+    def embedder(self) -> str:
+        """Return the name of the model that embeds now."""
+        return self._models.embedder()
+
     def describe(self) -> ModelInfo:
         """Tell what the model is; asked anew after INFO_S, and always after a failure."""
         known = self._info
@@ -78,20 +82,24 @@ class CachingModels:
 
 
 class _Recent(Generic[V]):
-    """Results by text, the latest TEXTS of them."""
+    """Results by embedder and text, the latest TEXTS of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, embedder: Callable[[], str]) -> None:
+        self._embedder = embedder
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, V] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], V] = OrderedDict()
 
     def all(self, texts: Sequence[str], compute: Callable[[list[str]], list[V]]) -> list[V]:
+        by = self._embedder()
         with self._lock:
-            known = {text: self._kept[text] for text in texts if text in self._kept}
+            known = {text: self._kept[by, text] for text in texts if (by, text) in self._kept}
         new = list(dict.fromkeys(text for text in texts if text not in known))
         if new:
             known |= dict(zip(new, compute(new), strict=True))
+            # Whose they are is not known where the embedder changed meanwhile.
+            keep = [text for text in new if len(text) <= LONGEST] if self._embedder() == by else []
             with self._lock:
-                self._kept |= {text: known[text] for text in new if len(text) <= LONGEST}
+                self._kept |= {(by, text): known[text] for text in keep}
                 while len(self._kept) > TEXTS:
                     self._kept.popitem(last=False)
         return [known[text] for text in texts]

@@ -66,8 +66,8 @@ def _build(settings: Settings, asked: Models) -> dict[str, object]:
     file = FleetFile(settings.serving)
     remembering = RememberingModels(asked, _answers(settings, database), settings.tenant, file.fleet)
     metered = MeteredModels(remembering, database, settings.tenant, file.fleet)
-    models, embedder = CachingModels(metered), file.fleet().embedder
-    memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=embedder)
+    models = CachingModels(metered)
+    memory = Memory(settings.memory, models.embed, models.unknown_share, embedder=models.embedder)
     for close in (database.close, memory.close, *([asked.close] if isinstance(asked, ServeModels) else [])):
         atexit.register(close)
     return {

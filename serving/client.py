@@ -32,6 +32,10 @@ class Models(Protocol):
         """Return per text the share of tokens unknown to the embedder: above 0.3, don't trust its vector."""
         ...
 
+    def embedder(self) -> str:
+        """Return the name of the model that `embed` asks now: vectors of two can't be compared."""
+        ...
+
     def describe(self) -> ModelInfo:
         """Tell what `stream` would ask now."""
         ...

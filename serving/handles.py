@@ -95,6 +95,10 @@ class ServeModels:
         app = self._door.app(self._routed().fleet.embedder)
         return cast("list[float]", self._call(app, "unknown_share", CALL_S, list(texts)))
 
+    def embedder(self) -> str:
+        """Return the name of the model that embeds, by the table of models that is known here."""
+        return self._routed().fleet.embedder
+
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Return how much of the context of the default route's first model these messages take."""
         return cast("int", self._call(self._default(), "count_tokens", CALL_S, tuple(messages)))

@@ -95,6 +95,10 @@ class ScriptedModels:
         """Return the share of characters beyond U+2E80: Chinese, Japanese and Korean."""
         return [sum(char >= "\u2e80" for char in text) / max(1, len(text)) for text in texts]
 
+    def embedder(self) -> str:
+        """Tell that the vectors are scripted."""
+        return "scripted"
+
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count words."""
         return sum(len(message.content.split()) for message in messages)

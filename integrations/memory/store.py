@@ -37,8 +37,8 @@ class Memory:
     """Long-term memory over a Chroma server. Thread-safe; every call blocks.
 
     All methods raise `Unavailable` within some seconds where Chroma does not answer, and pass on what `embed`
-    raises. Recollections of different embedders lie apart: only those of the present one are found again,
-    but all are counted, forgotten and expired.
+    raises. Recollections of different embedders lie apart: only those of the present one, which `embedder` names, are
+    found again, but all are counted, forgotten and expired.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Memory:
         embed: Embed,
         unknown_share: UnknownShare | None = None,
         *,
-        embedder: str = "default",
+        embedder: Callable[[], str] = lambda: "default",
         bounds: Bounds | None = None,
     ) -> None:
         self._chroma = Connection(settings.host, settings.port)
@@ -148,7 +148,7 @@ class Memory:
         shelf.trim(self._bounds.passages_per_scope)
 
     def _own(self, chroma: Connection, vector: Sequence[float]):  # noqa: ANN202 - Chroma's type is named in `connection`
-        name = _SHELF_NAME.sub("-", self._embedder).strip("._-") or "default"
+        name = _SHELF_NAME.sub("-", self._embedder()).strip("._-") or "default"
         return chroma.collection(f"{PREFIX}{name[:64]}-{len(vector)}")
 
     def _vectors(self, texts: Sequence[str]) -> list[list[float]]:

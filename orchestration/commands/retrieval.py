@@ -52,11 +52,13 @@ class Found:
 
 
 class Retrieval:
-    """Finds commands by their descriptions and examples, whose vectors are made once. Thread-safe."""
+    """Finds commands by their descriptions and examples, whose vectors are made once per embedder. Thread-safe."""
 
-    def __init__(self, embed: Embed, unknown_share: UnknownShare) -> None:
+    def __init__(self, embed: Embed, unknown_share: UnknownShare, embedder: Callable[[], str]) -> None:
         self._embed = embed
         self._unknown_share = unknown_share
+        self._embedder = embedder
+        self._by = ""
         self._lock = threading.Lock()
         self._vectors: dict[str, tuple[list[float], float]] = {}
 
@@ -84,8 +86,9 @@ class Retrieval:
         return max(zip(scores, owners, strict=True), key=lambda pair: pair[0])
 
     def _vectors_of(self, texts: Sequence[str]) -> list[tuple[list[float], float]]:
+        by = self._embedder()
         with self._lock:
-            cached = dict(self._vectors)
+            cached = dict(self._vectors) if by == self._by else {}
         missing = list(dict.fromkeys(text for text in texts if text not in cached))
         if missing:
             fresh = zip(self._embed(missing), self._unknown_share(missing), strict=True)
@@ -93,6 +96,7 @@ class Retrieval:
         with self._lock:
             # Examples are kept, sentences are not: they come once. Askers differ in what they may run.
             known = {text: vector for text, vector in cached.items() if text != texts[0]}
+            self._by = by
             self._vectors = known if len(known) <= MOST_VECTORS else {text: cached[text] for text in texts[1:]}
         return [cached[text] for text in texts]
 

@@ -131,7 +131,9 @@ def test_the_model_answers(act: Callable[..., Outcome], ada: Occasion) -> None:
 
 def test_the_memory_of_the_own_scope_alone_is_searched(database: Database, chroma: ChromaServer, ada: Occasion) -> None:
     memory = Memory(
-        MemorySettings(port=chroma.port), lambda texts: [[1.0, float(len(text) % 7)] for text in texts], embedder="test"
+        MemorySettings(port=chroma.port),
+        lambda texts: [[1.0, float(len(text) % 7)] for text in texts],
+        embedder=lambda: "test",
     )
     other = Scope.principal("default", "bob")
     for scope, text in ((ada.scope, "the deploy window is Tuesday"), (other, "the deploy window is Friday")):

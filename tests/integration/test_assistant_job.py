@@ -32,9 +32,8 @@ def settings(chroma: ChromaServer, tmp_path: Path) -> Settings:
 @pytest.fixture
 def memory(settings: Settings) -> Iterator[Memory]:
     models = ScriptedModels()
-    with closing(
-        Memory(settings.memory, models.embed, models.unknown_share, embedder=f"scripted-{secrets.token_hex(4)}")
-    ) as memory:
+    shelf = f"scripted-{secrets.token_hex(4)}"
+    with closing(Memory(settings.memory, models.embed, models.unknown_share, embedder=lambda: shelf)) as memory:
         yield memory
 
 

@@ -47,7 +47,7 @@ def memory(minilm: MiniLM, chroma: ChromaServer) -> Iterator[Memory]:
         return [list(each.vector) for each in minilm.embed(texts)]
 
     settings = Settings(port=chroma.port)
-    with closing(Memory(settings, embed, minilm.unknown_share, embedder="minilm-l6-v2")) as memory:
+    with closing(Memory(settings, embed, minilm.unknown_share, embedder=lambda: "minilm-l6-v2")) as memory:
         yield memory
 
 

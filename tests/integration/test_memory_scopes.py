@@ -28,7 +28,7 @@ INJECTIONS = (
 
 @pytest.fixture(scope="module")
 def memory(chroma: ChromaServer) -> Iterator[Memory]:
-    with closing(Memory(Settings(port=chroma.port), hashing.embed, embedder="scopes")) as memory:
+    with closing(Memory(Settings(port=chroma.port), hashing.embed, embedder=lambda: "scopes")) as memory:
         yield memory
 
 

@@ -32,7 +32,9 @@ def open_memory(chroma: ChromaServer) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def open_one(embed: Embed = hashing.embed, unknown_share: UnknownShare | None = None, **options: Any) -> Memory:
-            memory = Memory(Settings(port=chroma.port), embed, unknown_share, **({"embedder": "hashing"} | options))
+            memory = Memory(
+                Settings(port=chroma.port), embed, unknown_share, **({"embedder": lambda: "hashing"} | options)
+            )
             return stack.enter_context(closing(memory))
 
         yield open_one
@@ -75,7 +77,7 @@ def test_chinese_is_found_where_the_embedder_can_not_read_it(open_memory: Open, 
 
 
 def test_words_are_found_where_the_vectors_say_nothing(open_memory: Open, scope: Scope):
-    blind = open_memory(hashing.embed_whole, embedder="whole")
+    blind = open_memory(hashing.embed_whole, embedder=lambda: "whole")
     blind.remember(scope, [note(f"remark {number}", f"m{number}") for number in range(60)])
     blind.remember(scope, [note("Invoice KX-4711 is overdue.", "invoice")])
 
@@ -170,11 +172,22 @@ def test_forgetting_no_messages_forgets_nothing(memory: Memory, scope: Scope):
 
 def test_forgetting_reaches_what_an_earlier_embedder_left(open_memory: Open, memory: Memory, scope: Scope):
     memory.remember(scope, [note("old")])
-    renewed = open_memory(lambda texts: [[1.0, 0.0, 0.0]] * len(texts), embedder="newer")
+    renewed = open_memory(lambda texts: [[1.0, 0.0, 0.0]] * len(texts), embedder=lambda: "newer")
     renewed.remember(scope, [note("new")])
 
     assert renewed.forget(scope) == 2
     assert memory.count(scope) == 0
+
+
+def test_what_an_embedder_finds_is_its_own_also_where_it_changes_in_a_living_process(open_memory: Open, scope: Scope):
+    names = ["older"]
+    memory = open_memory(embedder=lambda: names[0])
+    memory.remember(scope, [note("My dog is called Rex.")])
+
+    names[0] = "newer"
+
+    assert memory.query(scope, "My dog is called Rex.") == []
+    assert memory.count(scope) == 1
 
 
 def test_the_oldest_passages_make_room(open_memory: Open, scope: Scope):

@@ -197,9 +197,8 @@ def attacked(database: Database, chroma, tmp_path: Path) -> Iterator[Attacked]:
     with database.engine.begin() as connection:
         connection.execute(sa.text("create table customers as select generate_series(1, 3) as id"))
     publish(database, "core", [compile_job(job, "core") for job in JOBS.values()])
-    with closing(
-        Memory(settings.memory, models.embed, models.unknown_share, embedder=f"scripted-{secrets.token_hex(4)}")
-    ) as memory:
+    shelf = f"scripted-{secrets.token_hex(4)}"
+    with closing(Memory(settings.memory, models.embed, models.unknown_share, embedder=lambda: shelf)) as memory:
         yield Attacked(Bench(database, memory, cached(models), settings), recorder)
     recorder.server.shutdown()
     recorder.server.server_close()
@@ -347,9 +346,8 @@ def planned(database: Database, chroma, tmp_path: Path) -> Iterator[Planned]:
     model = Schemer(recorder)
     models = ScriptedModels(fallback=model, strong=True)
     publish(database, "core", [compile_job(job, "core") for job in JOBS.values()])
-    with closing(
-        Memory(settings.memory, models.embed, models.unknown_share, embedder=f"scripted-{secrets.token_hex(4)}")
-    ) as memory:
+    shelf = f"scripted-{secrets.token_hex(4)}"
+    with closing(Memory(settings.memory, models.embed, models.unknown_share, embedder=lambda: shelf)) as memory:
         yield Planned(Bench(database, memory, cached(models), settings), recorder, model, tmp_path)
     recorder.server.shutdown()
     recorder.server.server_close()

@@ -24,7 +24,7 @@ TEST_COMMANDS = {spec.name: spec for spec in compile_location(defs.get_repositor
 
 def retrieval() -> Retrieval:
     models = ScriptedModels()
-    return Retrieval(models.embed, models.unknown_share)
+    return Retrieval(models.embed, models.unknown_share, models.embedder)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_sentence_that_misses_an_argument_must_be_nearer_to_be_sure():
     def embed(texts):
         return [[1.0, 0.0] if text.startswith("where") else [0.6, 0.8] for text in texts]
 
-    finder = Retrieval(embed, lambda texts: [0.0 for _ in texts])
+    finder = Retrieval(embed, lambda texts: [0.0 for _ in texts], lambda: "scripted")
     health = [COMMANDS["health"]]
 
     assert finder.find("where lives example.com", health).sure
@@ -81,19 +81,25 @@ def test_a_hidden_command_is_never_found():
     assert retrieval().find("Is example.com up?", [hidden]) is None
 
 
-def test_vectors_of_examples_are_made_once():
+def test_vectors_of_examples_are_made_once_per_embedder():
     calls: list[int] = []
+    embedders = ["scripted"]
     models = ScriptedModels()
 
     def embed(texts):
         calls.append(len(texts))
         return models.embed(texts)
 
-    finder = Retrieval(embed, models.unknown_share)
+    finder = Retrieval(embed, models.unknown_share, lambda: embedders[0])
     for host in ("one.example", "two.example", "three.example"):
         finder.find(f"please look at {host}", list(COMMANDS.values()))
 
     assert calls[1:] == [1, 1]
+
+    embedders[0] = "newer"
+    finder.find("please look at four.example", list(COMMANDS.values()))
+
+    assert calls[-1] == calls[0]
 
 
 @pytest.mark.parametrize(

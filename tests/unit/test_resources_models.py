@@ -20,12 +20,17 @@ class Counting(ScriptedModels):
         super().__init__()
         self.embedded: list[str] = []
         self.up = True
+        self.by, self.then_by = "scripted", ""
         self._counting = threading.Lock()
 
     def embed(self, texts, *, traceparent=None):
         with self._counting:
             self.embedded += texts
+            self.by = self.then_by or self.by
         return super().embed(texts, traceparent=traceparent)
+
+    def embedder(self):
+        return self.by
 
     def describe(self):
         if not self.up:
@@ -56,6 +61,30 @@ def test_the_cache_is_bounded():
 
     assert models.embedded.count("text 0") == 2
     assert models.embedded.count("long " * model_cache.LONGEST) == 2
+
+
+def test_another_embedder_makes_vectors_of_its_own():
+    models = Counting()
+    cached = CachingModels(models)
+    cached.embed(["a"])
+
+    models.by = "newer"
+    cached.embed(["a", "a"])
+
+    assert models.embedded == ["a", "a"]
+
+
+def test_vectors_of_an_embedder_that_goes_meanwhile_are_not_kept():
+    models = Counting()
+    cached = CachingModels(models)
+    models.then_by = "newer"
+    cached.embed(["a"])
+
+    cached.embed(["a"])
+    models.by = "scripted"
+    cached.embed(["a"])
+
+    assert models.embedded == ["a", "a", "a"]
 
 
 def test_what_a_caller_does_to_its_vector_is_not_done_to_others():

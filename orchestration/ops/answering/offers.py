@@ -22,7 +22,7 @@ class Offers:
         self._principals = database.principals
         self._access = access
         self._catalogue = CurrentCatalogue(database)
-        self._retrieval = Retrieval(models.embed, models.unknown_share)
+        self._retrieval = Retrieval(models.embed, models.unknown_share, models.embedder)
 
     def to(self, principal_id: str) -> Sequence[CommandSpec]:
         """Return the listed commands that this principal may run."""
