@@ -8,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from integrations.database import ClaimedMessage, Database, NewRun, RunClaim, StoredCommand
+from integrations.database.catalogue import close_proposal
+from integrations.database.engine import in_turn
 from integrations.errors import Forbidden, LeaseLost
 from integrations.messages import (
     Address,
@@ -18,6 +20,7 @@ from integrations.messages import (
     OutboundMessage,
     run_id_for,
 )
+from tests.warming import eventually
 
 ADA = "ada"
 
@@ -337,6 +340,27 @@ def test_forgetting_removes_the_words_but_still_refuses_redelivery(database: Dat
             rows = connection.execute(sa.text(f"select t::text from runbell.{table} t")).scalars().all()
             assert not any("secret" in row for row in rows)
     assert not database.inbox.receive([message("my secret")])[0].fresh
+
+
+def test_a_yes_and_forgetting_do_not_wait_for_each_other(database: Database) -> None:
+    address = message().address
+    proposal = database.proposals.put(address, "p1", "health", {})
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.engine.begin() as yes:
+            assert close_proposal(yes, proposal.id)
+            forgetting = pool.submit(database.transcript.forget, address)
+            eventually(lambda: waits_for_a_lock(database), "forgetting waits for the yes")
+            in_turn(yes, address.tenant, address.channel, address.conversation)
+        assert forgetting.result(10) == 0
+
+    assert database.proposals.get(proposal.id) is None
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    query = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with database.engine.connect() as connection:
+        return connection.execute(sa.text(query)).first() is not None
 
 
 def test_transcript_is_read_forwards_and_backwards(database: Database) -> None:
