@@ -186,6 +186,10 @@ def test_a_malformed_trace_context_does_no_harm(models: ServeModels):
     assert well[-1].usage
 
 
+def test_the_model_that_embeds_is_known_by_its_name(models: ServeModels):
+    assert models.embedder() == "minilm-l6-v2"
+
+
 def test_openais_client_streams_and_embeds(served: ServedModels):
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.token, max_retries=0) as client:
         stream = client.chat.completions.create(
