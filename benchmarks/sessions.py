@@ -7,7 +7,8 @@ inbox, progress and NOTIFY in PostgreSQL with fsync on, warm workers with a thre
 answer, Chroma, and Ray Serve, from which the words come. Sessions begin one after the other; each asks again as soon as
 it is answered, so that all of them stream all the time. Meanwhile people in other conversations say /status, /help,
 /whoami and /cancel, eight at a time with pauses; timed from the frame that says it to the frame that has the answer.
-Whether each session has got each of its words once and in order is looked at, too. Exit status 1 where one has not.
+Where their time went is read from their receipts. Whether each session has got each of its words once and in order is
+looked at, too. Exit status 1 where one has not.
 """
 
 import argparse
@@ -21,15 +22,19 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import sqlalchemy as sa
+
 from benchmarks.chatting import Chatter, Session
 from benchmarks.load import Figures, free_port
 from benchmarks.place import Place, answers, postgres, wait_for
 from benchmarks.serve_place import served
+from integrations.database.engine import driver_url
 
 COMMANDS = ("/status", "/help", "/whoami", "/cancel")
 TALKERS = 8
@@ -64,6 +69,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         _platform(Place(Path(folder), url), asked) as address,
     ):
         results = asyncio.run(_talk(address, asked))
+        results["streaming"]["stages"] = _stages(url, results.pop("window"))
     return results | {"aim": {"p99_ms": AIM_MS}, "machine": {"cores": os.cpu_count(), "load_before": round(load, 1)}}
 
 
@@ -115,11 +121,14 @@ async def _talk(address: tuple[str, str], asked: argparse.Namespace) -> dict[str
         arriving = asyncio.gather(*(session.streams.wait() for session in sessions))
         arrival = await _commands(talkers, arriving)
         before, began = sum(session.words_heard for session in sessions), time.monotonic()
+        since = datetime.now(UTC)
         under_load = await _commands(talkers, asyncio.create_task(asyncio.sleep(asked.seconds)))
         heard, took = sum(session.words_heard for session in sessions) - before, time.monotonic() - began
+        until = datetime.now(UTC)
         stop.set()
         await asyncio.gather(*speaking)
     return {
+        "window": (since, until),
         "idle": idle,
         "arriving": arrival,
         "streaming": under_load,
@@ -152,6 +161,20 @@ async def _commands(talkers: list[Chatter], until: "asyncio.Future[Any]") -> dic
     return {**shown.pop("all"), "each": shown}
 
 
+def _stages(url: str, window: tuple[datetime, datetime]) -> dict[str, dict[str, float]]:
+    """Return p50 and p99, in milliseconds, of what the commands of a window waited for, by their receipts."""
+    said = sa.text("""
+        select extract(epoch from claimed_at - accepted_at), extract(epoch from replied_at - claimed_at),
+          extract(epoch from delivered_at - replied_at)
+        from runbell.inbox where conversation like 'talker-%' and accepted_at between :since and :until
+    """)
+    with sa.create_engine(driver_url(url)).connect() as connection:
+        rows = connection.execute(said, {"since": window[0], "until": window[1]}).all()
+    columns = zip(("a worker's claim", "the answer", "delivery"), zip(*rows, strict=True), strict=True)
+    found = {name: [float(value) for value in column if value is not None] for name, column in columns}
+    return {name: {key: _shown(took)[key] for key in ("p50_ms", "p99_ms")} for name, took in found.items() if took}
+
+
 def _shown(seconds: list[float]) -> dict[str, float]:
     figures = Figures(accepted=len(seconds), latencies=seconds).shown()
     return {name: figures[name] for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms", "accepted")}
@@ -170,6 +193,8 @@ def told(results: Mapping[str, Any]) -> str:
             f"{name:<10} p50 {found['p50_ms']:7.1f}  p95 {found['p95_ms']:7.1f}  p99 {found['p99_ms']:7.1f}"
             f"  max {found['max_ms']:7.1f} ms  over {found['accepted']} commands"
         )
+    for stage, one in results["streaming"]["stages"].items():
+        lines.append(f"  of that {stage:<16} p50 {one['p50_ms']:7.1f}  p99 {one['p99_ms']:7.1f} ms")
     return "\n".join([*lines, f"aim: p99 under {results['aim']['p99_ms']} ms while all stream"])
 
 

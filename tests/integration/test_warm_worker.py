@@ -98,7 +98,7 @@ def _break_off(warm: WarmHome) -> None:
     with warm.database.engine.begin() as connection:
         connection.execute(
             sa.text(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity"  # and wait for their end
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
         )
