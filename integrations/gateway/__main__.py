@@ -9,6 +9,7 @@ import uvicorn
 from integrations.database import Database
 from integrations.errors import Misconfigured
 from integrations.gateway.app import create_app
+from integrations.heap import settle
 from integrations.security import secrets
 from integrations.settings import Settings
 from integrations.telemetry import setup
@@ -37,6 +38,7 @@ def main() -> int:
     # uvicorn hears these itself, and raises them again when it has stopped: that is no reason to die of them.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _told_already)
+    settle()
     try:
         server.run()
     finally:

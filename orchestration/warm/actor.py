@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import psutil
 
 from integrations.errors import Misconfigured
+from integrations.heap import settle
 from orchestration.supervise.output import RotatingFile
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class WarmActor:
         except DagsterUserCodeLoadError as error:
             logging.getLogger(__name__).exception("the code of %s does not load", location)
             raise Misconfigured(root_cause(error)) from None
+        settle()
         self._begun = False
         self._process = psutil.Process()
         threading.Thread(target=self._end_when_done, name="recycle", daemon=True).start()

@@ -7,12 +7,14 @@ import threading
 import time
 from types import FrameType
 
+from integrations.heap import settle
 from orchestration.warm.assembly import build_worker
 
 
 def main() -> None:
     """Run a worker in this process until a signal ends it."""
     worker = build_worker(sys.argv[1]).start()
+    settle()
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
