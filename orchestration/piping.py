@@ -151,6 +151,8 @@ def _metadata(value: JsonValue) -> dict[str, dg.MetadataValue]:
 
 def _shown(said: JsonValue) -> dg.MetadataValue:
     raw, kind = (said.get("raw_value"), said.get("type")) if isinstance(said, dict) else (said, None)
+    if kind == "url" and not str(raw).startswith(("https://", "http://")):
+        kind = "text"  # a link to `javascript:` would be run by whoever watches
     if isinstance(raw, str):
         make = {"url": dg.MetadataValue.url, "md": dg.MetadataValue.md, "path": dg.MetadataValue.path}
         return make.get(str(kind), dg.MetadataValue.text)(_text(raw))

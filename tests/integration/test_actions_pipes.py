@@ -18,6 +18,7 @@ Ran = tuple[Outcome, list[dg.EventLogEntry]]
 REPORTS = """
 from dagster_pipes import open_dagster_pipes
 FOUND = {"rows": 5, "page": {"raw_value": "https://x", "type": "url"}}
+FOUND["trap"] = {"raw_value": "javascript:alert(1)", "type": "url"}
 with open_dagster_pipes() as pipes:
     pipes.log.warning("low on %s", "stock")
     pipes.report_custom_message({"rows": [1, 2]})
@@ -95,6 +96,7 @@ def test_what_a_script_reports_is_in_the_run(run: Callable[..., Ran]) -> None:
     assert output.event_specific_data.metadata == {
         "shop/orders: rows": dg.MetadataValue.int(5),
         "shop/orders: page": dg.MetadataValue.url("https://x"),
+        "shop/orders: trap": dg.MetadataValue.text("javascript:alert(1)"),
         "fresh: passed": dg.MetadataValue.bool(False),
     }
     # A script speaks of itself: no asset counts as made because it says so.
