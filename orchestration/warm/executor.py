@@ -182,13 +182,14 @@ class DurableExecutor(Executor):
     def _guarded(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
         """Yield an op's events; a stop is raised inside the op, so that it ends as Dagster's ops do."""
         sequence = cast("Generator[DagsterEvent]", dagster_event_sequence_for_step(step_context))
-        thrown = ended = False
+        begun = thrown = ended = False
         late: OpTimedOut | None = None
         while True:
             stop = None if ended or thrown else self._stop()
             thrown, given, late = thrown or stop is not None, stop or (None if ended else late), None
             try:
-                event = self._advance(sequence, given, exposed=not ended and not thrown)
+                # Before its first event there is no code of its author's, and nothing that would tell of a failure.
+                event = self._advance(sequence, given, exposed=begun and not ended and not thrown)
             except StopIteration:
                 break
             except (DagsterExecutionInterruptedError, OpTimedOut) as error:
@@ -198,6 +199,7 @@ class DurableExecutor(Executor):
                     raise
                 late = error if isinstance(error, OpTimedOut) else None
                 continue
+            begun = True
             # What has succeeded can't fail any more, also where the stop comes right behind it.
             ended = ended or event.event_type_value in _ENDS
             yield event

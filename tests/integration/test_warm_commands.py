@@ -77,8 +77,18 @@ def test_all_ops_together_may_take_as_long_as_the_command_says(warm: WarmHome) -
 
         assert warm.ended(run_id) == "FAILURE"
 
-    assert "took longer than 0.8s, the time_limit of its command" in told(warm, message_id)
+    assert "took longer than 1.5s, the time_limit of its command" in told(warm, message_id)
     kinds = warm.kinds(run_id)
-    assert ("STEP_SUCCESS", "half_a_second") in kinds
+    assert ("STEP_SUCCESS", "a_second") in kinds
     assert ("STEP_FAILURE", "second") in kinds
     assert ("STEP_START", "third") not in kinds
+
+
+def test_an_op_that_begins_when_the_time_is_over_says_why_it_failed(warm: WarmHome) -> None:
+    with warm.worker():
+        for _ in range(5):  # where in the beginning of an op the stop strikes is up to the interpreter
+            message_id, run_id = warm.message("hopeless")
+
+            assert warm.ended(run_id) == "FAILURE"
+            assert "the time_limit of its command" in told(warm, message_id)
+            assert ("STEP_FAILURE", "one") in warm.kinds(run_id)

@@ -599,16 +599,23 @@ def in_processes() -> None:
 
 
 @dg.op
-def half_a_second(value: int) -> int:
-    time.sleep(0.5)
+def a_second(value: int) -> int:
+    time.sleep(1)
     return value
 
 
-@command(time_limit="0.8s")
+@command(time_limit="1.5s")
 @dg.job
 def limited() -> None:
     """Each op is quick enough, but not all of them together."""
-    told(half_a_second.alias("third")(half_a_second.alias("second")(half_a_second(one()))))
+    told(a_second.alias("third")(a_second.alias("second")(a_second(one()))))
+
+
+@command(time_limit="0.001s")
+@dg.job
+def hopeless() -> None:
+    """Its time is over when its first op begins."""
+    told(one())
 
 
 @command("pay", allowed="finance")
@@ -645,6 +652,7 @@ defs = dg.Definitions(
         isolated_wrongly,
         large,
         limited,
+        hopeless,
         mendable,
         nested,
         optional,
