@@ -40,9 +40,13 @@ def driver_url(url: str, driver: str = "psycopg") -> sa.URL:
     return sa.make_url(url).set(drivername=f"postgresql+{driver}")
 
 
+LET_GO = "-c idle_in_transaction_session_timeout=15000"
+"""A process that hangs within a transaction holds locks on what others shall take over: the server ends it."""
+
+
 def connect(url: str, *, pool_size: int = 16, durable: bool = True, name: str = "runbell") -> sa.Engine:
     """Return a pooled engine. `durable=False` commits without waiting for the disk: for live views only."""
-    options = "-c statement_timeout=30000 -c timezone=UTC"
+    options = f"-c statement_timeout=30000 -c timezone=UTC {LET_GO}"
     if not durable:
         options += " -c synchronous_commit=off"
     engine = sa.create_engine(

@@ -17,7 +17,7 @@ from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleS
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.exc import IntegrityError
 
-from integrations.database.engine import discard_broken, driver_url
+from integrations.database.engine import LET_GO, discard_broken, driver_url
 from orchestration.warm.commits import GroupCommit, Row
 from orchestration.warm.internals import (
     ASSET_CHECK_EVENTS,
@@ -53,7 +53,7 @@ def shared_engine(url: str) -> sa.Engine:
                 pool_size=POOL_SIZE,
                 max_overflow=8,  # a server takes 100 connections as it comes, and there are several workers
                 pool_timeout=20,
-                connect_args={"application_name": "runbell-dagster", "connect_timeout": 5},
+                connect_args={"application_name": "runbell-dagster", "connect_timeout": 5, "options": LET_GO},
             )
             discard_broken(engine)
         return _engines[key]

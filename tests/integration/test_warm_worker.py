@@ -102,3 +102,10 @@ def _break_off(warm: WarmHome) -> None:
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
         )
+
+
+def test_the_server_ends_whoever_hangs_within_a_transaction(warm: WarmHome) -> None:
+    limit = sa.text("show idle_in_transaction_session_timeout")
+
+    with warm.database.engine.begin() as ours, warm.instance.warm_storage.engine.connect() as dagsters:
+        assert ours.execute(limit).scalar_one() == dagsters.execute(limit).scalar_one() == "15s"
