@@ -10,16 +10,17 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from integrations.errors import RunbellError
 from orchestration.metering import origin_of
+from orchestration.model_layer import ModelLayer
 from serving.client import Models
 from serving.fleet import Fleet
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, Decision, ModelInfo, Usage
+from serving.schema import ChatChunk, ChatRequest, Decision, Usage
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -37,11 +38,11 @@ class Answers(Protocol):
         ...
 
 
-class RememberingModels:
+class RememberingModels(ModelLayer):
     """Models behind the cache of answers. Thread-safe. Where the cache is away they answer without it."""
 
     def __init__(self, models: Models, answers: Answers, tenant: str, fleet: Callable[[], Fleet]) -> None:
-        self._models = models
+        super().__init__(models)
         self._answers = answers
         self._away = False
         self._tenant = tenant
@@ -92,26 +93,6 @@ class RememberingModels:
         asked = request.model_dump(mode="json", exclude={"origin", "max_price"})
         told = [tenant, origin.principal_id, asked, fleet.digest]
         return tenant, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-    def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
-        """Return one unit vector per text."""
-        return self._models.embed(texts, traceparent=traceparent)
-
-    def unknown_share(self, texts: Sequence[str]) -> list[float]:
-        """Return per text the share of tokens that the embedder does not know."""
-        return self._models.unknown_share(texts)
-
-    def embedder(self) -> str:
-        """Return the name of the model that embeds now."""
-        return self._models.embedder()
-
-    def describe(self) -> ModelInfo:
-        """Tell what the model is."""
-        return self._models.describe()
-
-    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how much of the context these messages take."""
-        return self._models.count_tokens(messages)
 
 
 def _looked_up(chunk: ChatChunk) -> ChatChunk:

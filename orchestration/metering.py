@@ -3,7 +3,7 @@
 How a call is counted, and that no budget is exceeded: `ledger`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 import dagster as dg
@@ -11,18 +11,19 @@ import dagster as dg
 from integrations.database import Database
 from integrations.errors import RunbellError
 from orchestration.ledger import Ledger
+from orchestration.model_layer import ModelLayer
 from serving.client import Models
 from serving.fleet import Fleet
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo, Origin, Priority
+from serving.schema import ChatChunk, ChatRequest, Origin, Priority
 
 _TIMERS = {"schedule", "sensor"}
 
 
-class MeteredModels:
-    """Models behind the ledger. Thread-safe."""
+class MeteredModels(ModelLayer):
+    """Models behind the ledger; the embedder is ours and costs nothing. Thread-safe."""
 
     def __init__(self, models: Models, database: Database, tenant: str, fleet: Callable[[], Fleet]) -> None:
-        self._models = models
+        super().__init__(models)
         self._tenant = tenant
         self._ledger = Ledger(database, tenant, fleet)
 
@@ -47,26 +48,6 @@ class MeteredModels:
             raise
         finally:
             call.close(ended)
-
-    def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
-        """Return one unit vector per text; the embedder is ours and costs nothing."""
-        return self._models.embed(texts, traceparent=traceparent)
-
-    def unknown_share(self, texts: Sequence[str]) -> list[float]:
-        """Return per text the share of tokens that the embedder does not know."""
-        return self._models.unknown_share(texts)
-
-    def embedder(self) -> str:
-        """Return the name of the model that embeds now."""
-        return self._models.embedder()
-
-    def describe(self) -> ModelInfo:
-        """Tell what the model is."""
-        return self._models.describe()
-
-    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how much of the context these messages take."""
-        return self._models.count_tokens(messages)
 
 
 def origin_of(said: Origin, tenant: str) -> Origin:

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from orchestration.model_layer import ModelLayer
 from serving.client import Models
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, ModelInfo
+from serving.schema import ModelInfo
 
 INFO_S = 10.0
 """Seconds for which a changed model may go unnoticed."""
@@ -33,20 +34,17 @@ VECTORS = Counts()
 """Of this process; its worker's heartbeat tells them."""
 
 
-class CachingModels:
-    """Models behind a small cache: recall, retrieval and remember ask for the same message's vector. Thread-safe."""
+class CachingModels(ModelLayer):
+    """Models behind a small cache: recall, retrieval and remember ask for the same message's vector. Thread-safe.
+
+    What is asked of the chat model never comes from here.
+    """
 
     def __init__(self, models: Models) -> None:
-        self._models = models
+        super().__init__(models)
         self._vectors = _Recent[list[float]](models.embedder)
         self._unknown = _Recent[float](models.embedder)
         self._info: tuple[float, ModelInfo] | None = None
-
-    def stream(
-        self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
-    ) -> Iterator[ChatChunk]:
-        """Ask the model; never from the cache."""
-        return self._models.stream(request, timeout_s=timeout_s, traceparent=traceparent)
 
     def embed(self, texts: Sequence[str], *, traceparent: str | None = None) -> list[list[float]]:
         """Return one unit vector per text; only new texts are computed, in one call."""
@@ -65,20 +63,12 @@ class CachingModels:
         """Return per text the share of tokens that the embedder does not know."""
         return self._unknown.all(texts, self._models.unknown_share)
 
-    def embedder(self) -> str:
-        """Return the name of the model that embeds now."""
-        return self._models.embedder()
-
     def describe(self) -> ModelInfo:
         """Tell what the model is; asked anew after INFO_S, and always after a failure."""
         known = self._info
         if known is None or time.monotonic() - known[0] > INFO_S:
             known = self._info = (time.monotonic(), self._models.describe())
         return known[1]
-
-    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how much of the context these messages take."""
-        return self._models.count_tokens(messages)
 
 
 class _Recent(Generic[V]):
