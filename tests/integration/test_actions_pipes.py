@@ -8,11 +8,10 @@ import dagster as dg
 import pytest
 
 from integrations import sandbox
-from integrations.memory import Scope
-from integrations.messages import Address, Principal
 from integrations.settings import Settings
 from integrations.settings_actions import Actions, Scripts
-from orchestration.actions import Occasion, Outcome, prepare
+from orchestration.actions import Outcome
+from tests import acting
 
 Ran = tuple[Outcome, list[dg.EventLogEntry]]
 REPORTS = """
@@ -49,22 +48,9 @@ def run(tmp_path: Path) -> Callable[..., Ran]:
         settings = Settings(actions=Actions(scripts=Scripts.model_validate({"folder": tmp_path, **bounds})))
         outcomes: list[Outcome] = []
 
-        class Here:
-            pass
-
-        Here.settings = settings  # type: ignore[attr-defined]
-        occasion = Occasion(
-            principal=Principal(id="p", tenant="default", name="p"),
-            account="p",
-            address=Address(channel="rest", conversation="c"),
-            scope=Scope.principal("default", "p"),
-            key="run1.op",
-        )
-
         @dg.op
         def act() -> None:
-            prepared = prepare("run_script", {"script": "script.py"}, settings)
-            outcomes.append(prepared.carry_out(Here(), occasion))  # type: ignore[arg-type]
+            outcomes.append(acting.act("run_script", settings, {"script": "script.py"}))
 
         @dg.job
         def job() -> None:

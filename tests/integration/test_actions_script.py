@@ -13,12 +13,11 @@ import pytest
 
 from integrations import sandbox
 from integrations.errors import Forbidden, InvalidInput, Misconfigured, NotFound, Rejected
-from integrations.memory import Scope
-from integrations.messages import Address, Principal
 from integrations.sandbox import Bounds, Ended
 from integrations.settings import Settings
 from integrations.settings_actions import Actions, Scripts
-from orchestration.actions import Occasion, Outcome, prepare
+from orchestration.actions import Outcome, prepare
+from tests import acting
 
 SMALL = Bounds(seconds=20, memory=200 * 1_048_576, output=20_000, files=4_000_000, processes=16)
 Run = Callable[..., Ended]
@@ -243,18 +242,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def act(settings: Settings, **arguments: object) -> Outcome:
-    class Here:
-        pass
-
-    Here.settings = settings  # type: ignore[attr-defined]
-    occasion = Occasion(
-        principal=Principal(id="p", tenant="default", name="p"),
-        account="p",
-        address=Address(channel="rest", conversation="c"),
-        scope=Scope.principal("default", "p"),
-        key="run1.op",
-    )
-    return prepare("run_script", arguments, settings).carry_out(Here(), occasion)  # type: ignore[arg-type]
+    return acting.act("run_script", settings, arguments)
 
 
 def test_a_script_of_the_folder_runs_alone_in_a_place_of_its_own(settings: Settings) -> None:

@@ -8,12 +8,11 @@ import pytest
 
 from integrations.calling import Called, call
 from integrations.errors import Forbidden, InvalidInput, NotFound, RateLimited, Rejected, Unavailable
-from integrations.memory import Scope
-from integrations.messages import Address, Principal
 from integrations.security.reach import Reach
 from integrations.settings import Settings
 from integrations.settings_actions import Actions, Credential, Http
-from orchestration.actions import Occasion, Outcome, prepare
+from orchestration.actions import Outcome, prepare
+from tests.acting import act
 from tests.web import Handler, Site, serving_pages
 
 REFUSED = [
@@ -207,28 +206,13 @@ def test_a_pause_that_is_asked_for_is_passed_on(site: Site) -> None:
     assert caught.value.after == 7
 
 
-class Here:
-    """The means of an action that needs only settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-
 def settings(site: Site, **actions: object) -> Settings:
     given = {"http": Http(private=[site.host, f"localhost:{site.port}"]), **actions}
     return Settings(actions=Actions(**given))  # type: ignore[arg-type]
 
 
 def done(settings: Settings, **arguments: object) -> Outcome:
-    occasion = Occasion(
-        principal=Principal(id="p", tenant="default", name="p"),
-        account="p",
-        address=Address(channel="rest", conversation="c"),
-        scope=Scope.principal("default", "p"),
-        key="run1.op",
-        sleep=lambda _: None,
-    )
-    return prepare("http_request", arguments, settings).carry_out(Here(settings), occasion)  # type: ignore[arg-type]
+    return act("http_request", settings, arguments, sleep=lambda _: None)
 
 
 @pytest.fixture
