@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from integrations.durations import Seconds
 from integrations.settings_access import Access
 from integrations.settings_actions import Actions
 from integrations.settings_channels import Channels
@@ -73,8 +74,8 @@ class Serving(Section):
     embedder: str = "minilm-l6-v2"
     slots: int = 4
     context_tokens: int = 2048
-    request_timeout_s: float = 120.0
-    load_timeout_s: float = 300.0
+    request_timeout_s: Seconds = 120.0
+    load_timeout_s: Seconds = 300.0
     strong: bool = Field(default=False, description="The model may choose commands by schema-constrained output.")
     models_file: Path | None = Field(
         default=None, description="Default: models.yaml beside runbell.toml, where there is one (docs/models.md)."
@@ -113,15 +114,15 @@ class Workers(Section):
     min: int | None = Field(default=None, ge=1, description="At least so many; default 1.")
     max: int | None = Field(default=None, ge=1, description="At most so many; default 2, or `min` where that is more.")
     total: int = Field(default=16, ge=1, description="At most so many for all code locations; `min` goes before it.")
-    grow_after_s: float = Field(default=3.0, ge=0, description="How long a run may wait before another worker starts.")
-    shrink_after_s: float = Field(default=120.0, ge=0, description="How long a worker must be one too many to go.")
+    grow_after_s: Seconds = Field(default=3.0, ge=0, description="How long a run waits until another worker starts.")
+    shrink_after_s: Seconds = Field(default=120.0, ge=0, description="How long a worker must be one too many to go.")
     threads: int = 8
-    lease_s: float = 15.0
-    choices_s: float = Field(
+    lease_s: Seconds = 15.0
+    choices_s: Seconds = Field(
         default=300.0, ge=1, le=86_400, description="How often the choices of arguments are computed anew."
     )
-    op_timeout_s: float = 300.0
-    stuck_after_s: float = Field(
+    op_timeout_s: Seconds = 300.0
+    stuck_after_s: Seconds = Field(
         default=30.0, description="When a thread that does not stop (native code) is given up, and its worker replaced."
     )
     recycle_runs: int = Field(default=20_000, ge=0, description="A worker is replaced after so many runs; 0: never.")

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Annotated, cast
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema, field_validator
 
 from integrations.settings_section import Section
 
@@ -12,6 +13,8 @@ ADMIN = "admin"
 """The role that may run every command; the owner of the installation has it."""
 _NAME = re.compile(r"[\w.-]{1,64}")
 _KINDS = ("role", "group", "principal")
+ONE_OR_MORE: dict[str, JsonValue] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+"""The JSON Schema of a text, or several."""
 
 
 def rule(text: str) -> str:
@@ -34,6 +37,14 @@ def rule(text: str) -> str:
 def rules(said: str | Sequence[str]) -> tuple[str, ...]:
     """Return rules in their full form. Raises ValueError."""
     return tuple(rule(text) for text in ([said] if isinstance(said, str) else said))
+
+
+def _rules(value: object) -> object:
+    return rules(cast("str | Sequence[str]", value)) if isinstance(value, str | list | tuple) else value
+
+
+Rules = Annotated[tuple[str, ...], BeforeValidator(_rules), WithJsonSchema(ONE_OR_MORE, mode="validation")]
+"""Whom something is for: `everyone`, a role, `group:G`, `CHANNEL:ACCOUNT` or `principal:ID`."""
 
 
 class Access(Section):

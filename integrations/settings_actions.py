@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from integrations.durations import Seconds
 from integrations.settings_section import Section
 
 MEBIBYTE = 1_048_576
@@ -20,7 +21,7 @@ class Http(Section):
         default_factory=list[str], description="Hosts, host:port or networks like 10.0.0.0/8 that may be private."
     )
     max_bytes: int = Field(default=MEBIBYTE, ge=1)
-    timeout_s: float = Field(default=60.0, gt=0)
+    timeout_s: Seconds = Field(default=60.0, gt=0)
 
 
 class Credential(Section):
@@ -38,7 +39,7 @@ class QueriedDatabase(Section):
     url: str = Field(description="A secret reference to postgresql://… or sqlite:///path.")
     write: bool = False
     max_rows: int = Field(default=1000, ge=1)
-    timeout_s: float = Field(default=30.0, gt=0)
+    timeout_s: Seconds = Field(default=30.0, gt=0)
 
 
 class Scripts(Section):
@@ -47,7 +48,7 @@ class Scripts(Section):
     folder: Path = Field(default=Path("scripts"), description="Where scripts are; others are not run.")
     code: bool = Field(default=False, description="Whether code that comes as an argument may run too.")
     containment: Literal["required", "limits"] = "required"
-    timeout_s: float = Field(default=300.0, gt=0)
+    timeout_s: Seconds = Field(default=300.0, gt=0)
     memory_bytes: int = Field(default=512 * MEBIBYTE, ge=16 * MEBIBYTE)
     output_bytes: int = Field(default=MEBIBYTE, ge=1)
     file_bytes: int = Field(default=64 * MEBIBYTE, ge=1)

@@ -1,27 +1,14 @@
 """The table `[plans]` of the settings file: what the assistant may propose to do, for whom, and within which bounds."""
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from integrations.approvals.policy import Policy
+from integrations.approvals.declared import Approval
+from integrations.durations import Seconds
 from integrations.settings_access import EVERYONE, rules
 from integrations.settings_section import Section
 
 MOST_ROUNDS = 3
 """As many rounds as the job `assistant` is wired for."""
-
-
-class Destructive(Policy):
-    """Who must approve what destroys; fields as in an approval of a command, lengths of time in seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    approvers: tuple[str, ...] = Field(min_length=1)
-
-    @field_validator("approvers", "escalate_to", mode="before")
-    @classmethod
-    def _rules(cls, said: object) -> object:
-        """Take roles, groups and accounts as `[access]` writes them."""
-        return rules([str(one) for one in said]) if isinstance(said, list | tuple) else said
 
 
 class Plans(Section):
@@ -32,12 +19,12 @@ class Plans(Section):
     )
     actions: int = Field(default=5, ge=1, le=20, description="Actions and commands in one round.")
     tokens: int = Field(default=50_000, ge=1, description="Of one request, over all its rounds.")
-    seconds: float = Field(default=300.0, gt=0, description="Of one request; waiting for people does not count.")
+    seconds: Seconds = Field(default=300.0, gt=0, description="Of one request; waiting for people does not count.")
     allow: dict[str, list[str]] = Field(
         default_factory=lambda: {name: [EVERYONE] for name in ("ask_model", "search_memory", "wait")},
         description="Which actions may be proposed for whom; administrators may have all of them proposed.",
     )
-    approval: Destructive | None = Field(
+    approval: Approval | None = Field(
         default=None, description="Who approves what destroys; without it nothing that destroys is proposed."
     )
 

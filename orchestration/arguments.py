@@ -19,8 +19,8 @@ from pydantic import Field, GetJsonSchemaHandler, SecretStr, WithJsonSchema
 from pydantic_core import CoreSchema
 
 from integrations.database import Database
+from integrations.durations import parse_duration
 from integrations.settings import Settings
-from orchestration.commands.durations import parse_duration
 from orchestration.sealing import open_sealed
 
 __all__ = ["Amount", "Choices", "Day", "Duration", "File", "Instant", "Person", "Secret", "length_of", "open_secret"]

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from orchestration.commands.durations import in_digits
+from integrations.durations import in_digits
 
 _WEEKDAY = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天])")
 _DAYS = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
-from orchestration.commands.durations import parse_duration
+from integrations.durations import parse_duration
 from orchestration.commands.moments import Moment, read_day, read_instant
 
 SPACED = frozenset({"date", "date-time", "duration"})

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from integrations.database import Database
+from integrations.durations import show_duration
 from integrations.messages import OutboundMessage
-from orchestration.commands.durations import show_duration
 from orchestration.commands.proposals import present
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn

@@ -8,11 +8,13 @@ from datetime import timedelta
 from string import Formatter
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from integrations.messages import Address
-from integrations.settings_access import rules
-from orchestration.commands.durations import parse_duration, show_duration
+from integrations.approvals.declared import Approval
+from integrations.durations import Length
+from integrations.settings_access import ONE_OR_MORE, Rules
+
+__all__ = ["Approval", "Declared", "Effect", "Late", "Progress", "Traits", "places_of"]
 
 Effect = Literal["read", "write", "destructive"]
 """What a command does to the world: nothing, something, or something that can't be undone."""
@@ -22,67 +24,11 @@ _WORD = re.compile(r"[^\W\d_][\w.-]{0,63}|[\w.-]{1,64}")
 _PLACE = re.compile(r"[\w.-]{1,64}")
 
 
-def _length(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _rules(value: object) -> object:
-    return rules(value) if isinstance(value, str | list | tuple) else value
-
-
 def _texts(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-
-Length = Annotated[
-    timedelta,
-    BeforeValidator(_length),
-    PlainSerializer(show_duration, return_type=str),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["90s", "1h30m", "3 days"]}, mode="validation"),
-]
-"""A length of time; may be written `24h`, `3 days`."""
-Rules = Annotated[tuple[str, ...], BeforeValidator(_rules), WithJsonSchema(_ONE_OR_MORE, mode="validation")]
-"""Whom something is for: `everyone`, a role, `group:G`, `CHANNEL:ACCOUNT` or `principal:ID`."""
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_ONE_OR_MORE, mode="validation")]
-
-
-class Approval(BaseModel):
-    """Who must agree before a command runs, how many of them, and until when.
-
-    It is asked in `conversation`, or where the command was said. An approver is checked at the moment of deciding.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    approvers: Rules = Field(min_length=1)
-    count: int = Field(default=1, ge=1, le=20)
-    requester_may_approve: bool = False
-    expires_after: Length = timedelta(days=1)
-    remind_after: Length | None = None
-    escalate_to: Rules = ()
-    """Who may decide as well once `escalate_after` is over."""
-    escalate_after: Length | None = None
-    may_delegate: bool = False
-    reason_required: bool = False
-    conversation: Address | None = None
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        """Refuse what could never be decided, or never happens."""
-        if self.expires_after <= timedelta(0):
-            raise ValueError("expires_after must be longer than nothing")
-        for name in ("remind_after", "escalate_after"):
-            length: timedelta | None = getattr(self, name)
-            if length is not None and not timedelta(0) < length < self.expires_after:
-                raise ValueError(f"{name} must be shorter than expires_after ({show_duration(self.expires_after)})")
-        if bool(self.escalate_to) != (self.escalate_after is not None):
-            raise ValueError("escalate_to and escalate_after go together")
-        named = [one for one in self.approvers if not one.startswith(("role:", "group:")) and one != "everyone"]
-        if len(named) == len(self.approvers) and self.count > len(set(named)):
-            raise ValueError(f"{self.count} must approve, but only {len(set(named))} may")
-        return self
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(ONE_OR_MORE, mode="validation")]
 
 
 class Traits(BaseModel):

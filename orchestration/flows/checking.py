@@ -9,9 +9,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
+from integrations.durations import parse_duration
 from integrations.near import near
 from orchestration import actions
-from orchestration.commands.durations import parse_duration
 from orchestration.flows.arguments import doubt
 from orchestration.flows.form import Ask, Form, Wait, When
 from orchestration.flows.references import Reference, Where, pieces, read_path, references

@@ -9,8 +9,9 @@ import dagster as dg
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, create_model, field_validator
 from pydantic import model_validator as validates
 
+from integrations.durations import Length
 from orchestration import actions
-from orchestration.commands.policy import Approval, Declared, Length, Traits
+from orchestration.commands.policy import Approval, Declared, Traits
 from orchestration.flows.references import read_path
 
 MOST_STEPS = 100

@@ -15,7 +15,6 @@ from integrations.memory import Memory
 from integrations.messages import Principal, run_id_for
 from integrations.settings import Settings
 from orchestration.actions import Occasion, Outcome, prepare
-from orchestration.authoring import Approval
 from orchestration.ops.answering.offers import Offers
 from orchestration.ops.answering.plans import Intended, Result
 from orchestration.ops.answering.scopes import scope_of
@@ -101,9 +100,10 @@ def _still_may(
 def _approved(intended: Intended, settings: Settings) -> None:
     """Wait for the approval of exactly this. Raises `Denied`, `Expired`; the op leaves here and comes back later."""
     assert settings.plans.approval is not None  # else it was refused
-    policy = Approval.model_validate(settings.plans.approval.model_dump(exclude_none=True))
     details: dict[str, object] = {"action": intended.action, "args": intended.args}
-    await_approval(f"{intended.title} ({intended.effect}): {intended.preview}?", policy, details, intended.shown)
+    await_approval(
+        f"{intended.title} ({intended.effect}): {intended.preview}?", settings.plans.approval, details, intended.shown
+    )
 
 
 def _done(intended: Intended, reached: Reached, occasion: Occasion) -> Outcome:

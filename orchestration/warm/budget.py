@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration.commands.durations import show_duration
+from integrations.durations import show_duration
 from orchestration.warm.internals import EventLogEntry
 from orchestration.warm.interrupt import OP_LIMIT, Interrupt
 

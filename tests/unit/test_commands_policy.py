@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from integrations.access import meets
+from integrations.durations import parse_duration, show_duration
 from integrations.messages import Address, Principal
 from integrations.settings_access import Access, rule
 from orchestration.authoring import Approval, command, not_a_command
 from orchestration.commands.catalogue import compile_job, compile_location
-from orchestration.commands.durations import parse_duration, show_duration
 from orchestration.commands.spec import CommandSpec
 
 
@@ -25,14 +25,16 @@ def pay_back(config: Refund) -> str:
     return config.region
 
 
-APPROVAL = Approval(
-    approvers=["finance", "slack:U1"],
-    expires_after="3 days",
-    remind_after="4h",
-    escalate_to="group:board",
-    escalate_after=timedelta(days=1),
-    reason_required=True,
-    conversation=Address(channel="slack", conversation="T1:C9"),
+APPROVAL = Approval.model_validate(
+    {
+        "approvers": ["finance", "slack:U1"],
+        "expires_after": "3 days",
+        "remind_after": "4h",
+        "escalate_to": "group:board",
+        "escalate_after": timedelta(days=1),
+        "reason_required": True,
+        "conversation": Address(channel="slack", conversation="T1:C9"),
+    }
 )
 
 

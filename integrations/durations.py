@@ -1,8 +1,14 @@
-"""Lengths of time as people write them: `90s`, `1h30m`, `2 days`, `3天`, `PT5M`; a bare number is seconds."""
+"""Lengths of time as people write them: `90s`, `1h30m`, `2 days`, `3天`, `PT5M`; a bare number is seconds.
+
+`Length` and `Seconds` are the kinds of fields that take them, in settings, `@command` and workflows alike.
+"""
 
 import re
 import unicodedata
 from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒", "秒钟"), 1),
@@ -16,6 +22,7 @@ _ISO = re.compile(r"p(?:\d{1,5}w)?(?:\d{1,6}d)?(?:t(?:\d{1,6}h)?(?:\d{1,6}m)?(?:
 _DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _NUMERAL = re.compile(r"[零〇一二两三四五六七八九十百]{1,12}")
 LONGEST = timedelta(days=3650)
+_SHAPE = {"type": ["string", "number"], "examples": ["90s", "1h30m", "3 days"]}
 
 
 def parse_duration(text: str) -> timedelta:
@@ -44,6 +51,33 @@ def show_duration(length: timedelta) -> str:
     if left or not parts:
         parts.append(f"{left:g}s")
     return "".join(parts)
+
+
+def _length(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; a length of time is written 90s, 2h or 3 days") from error
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal():
+        return float(value)  # as the environment has numbers, to any digit
+    length = _length(value)
+    return length.total_seconds() if isinstance(length, timedelta) else length
+
+
+Length = Annotated[
+    timedelta,
+    BeforeValidator(_length),
+    PlainSerializer(show_duration, return_type=str),
+    WithJsonSchema(_SHAPE, mode="validation"),
+]
+"""A length of time; may be written `24h`, `3 days`."""
+Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_SHAPE, mode="validation")]
+"""A number of seconds; may be written as a length of time, too."""
 
 
 def _number(numeral: str) -> int:
