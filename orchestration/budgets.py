@@ -7,13 +7,11 @@ count so, in each process by itself.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from integrations.database import Database
 from serving.fleet import Fleet
-from serving.prompt_size import whole
-from serving.schema import ChatRequest
 
 SOFT = 0.8
 FRESH_S = 2.0
@@ -29,24 +27,20 @@ class Budgets:
         self._known: dict[tuple[str, str], tuple[float, float]] = {}
         self._reserved: defaultdict[str, float] = defaultdict(float)
 
-    def reserve(self, tenant: str, request: ChatRequest) -> tuple[float | None, float]:
-        """Return what a tenant may still spend, None where there is no budget; and what is held for this request."""
+    def reserve(self, tenant: str, prices: Sequence[float]) -> tuple[float | None, float]:
+        """Hold the highest of some prices that can be paid, of which a request will cost one at its longest.
+
+        Returns what a tenant may still spend, None where there is no budget or nothing to pay; and what is held.
+        """
         limits = self._limits(tenant)
-        if not limits:
+        if not limits or not any(prices):
             return None, 0.0
         spent = {span: self._spent(tenant, span) for span, _ in limits}
-        longest = self._longest(request)
         with self._lock:
             left = max(min(limit - spent[span] for span, limit in limits) - self._reserved[tenant], 0.0)
-            held = max((price for price in longest if price <= left), default=0.0)
+            held = max((price for price in prices if price <= left), default=0.0)
             self._reserved[tenant] += held
         return left, held
-
-    def _longest(self, request: ChatRequest) -> list[float]:
-        """Return what each model that may be asked would cost at its longest."""
-        fleet, size = self._fleet(), whole(request)
-        specs = [fleet.models[name] for name in fleet.candidates(request.model) if name in fleet.models]
-        return [spec.price.of(size, request.max_tokens) for spec in specs]
 
     def release(self, tenant: str, held: float) -> None:
         """Let go what was held for a request: what it has cost is counted."""

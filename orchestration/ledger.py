@@ -7,7 +7,7 @@ with `--accounts orchestration.ledger:of_this_installation`. What ops ask is cou
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,8 @@ from integrations.gateway.services import OWNED_CHANNELS, OWNER
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
 from orchestration.budgets import Budgets
-from serving.fleet import EMBED, Fleet
-from serving.prompt_size import tokens, whole
+from serving.fleet import EMBED, Fleet, ModelSpec
+from serving.prompt_size import at_most, tokens, whole
 from serving.schema import ChatChunk, ChatRequest, Decision, Origin, Usage
 
 HTTP = "http"
@@ -40,10 +40,27 @@ class Ledger:
         """Hold what a request may cost at its longest, within what is left."""
         tenant = request.origin.tenant or self._tenant
         origin = request.origin.model_copy(update={"tenant": tenant})
-        left, held = self.budgets.reserve(tenant, request)
+        left, held = self.budgets.reserve(tenant, self._longest(request))
         ceilings = [price for price in (request.max_price, left) if price is not None]
         request = request.model_copy(update={"origin": origin, "max_price": min(ceilings, default=None)})
         return Call(self, request, left, held)
+
+    def _longest(self, request: ChatRequest) -> list[float]:
+        """Return what each model that may be asked would cost at its longest."""
+        fleet, size = self.fleet(), whole(request)
+        specs = [fleet.models[name] for name in fleet.candidates(request.model) if name in fleet.models]
+        return [spec.price.of(size, request.max_tokens) for spec in specs]
+
+    def embedding(self, origin: Origin, texts: Sequence[str]) -> "EmbeddingCall":
+        """Hold what vectors of these texts may cost. Raises `BudgetSpent` where that is more than is left."""
+        fleet, tenant = self.fleet(), origin.tenant or self._tenant
+        spec = fleet.models[fleet.embedder]
+        longest = spec.price.of(at_most(texts, spec.context_tokens), 0)
+        left, held = self.budgets.reserve(tenant, [longest])
+        if left is not None and longest > left:
+            told = f"{self.budgets.told(tenant)} {spec.name} may cost {longest:.4f} {spec.price.currency} for these"
+            raise BudgetSpent(f"{told} texts, and {left:.4f} is the limit.")
+        return EmbeddingCall(self, origin.model_copy(update={"tenant": tenant}), spec, texts, held)
 
     def enter(self, origin: Origin, usage: Usage, decision: Decision) -> None:
         """Write one line."""
@@ -157,6 +174,32 @@ class Call:
         return round((time.monotonic() - self._began) * 1000, 1)
 
 
+class EmbeddingCall:
+    """The account of one request for vectors."""
+
+    def __init__(self, ledger: Ledger, origin: Origin, spec: ModelSpec, texts: Sequence[str], held: float) -> None:
+        self._ledger = ledger
+        self._origin = origin
+        self._spec = spec
+        self._texts = texts
+        self._held = held
+        self._began = time.monotonic()
+
+    def close(self, taken: int | None, error: BaseException | None = None) -> None:
+        """Enter the tokens taken, estimated where somebody left early; let go what was held. Call it once."""
+        if taken is None and error is not None and not isinstance(error, RunbellError):
+            taken = sum(min(tokens(text), self._spec.context_tokens) for text in self._texts)
+        try:
+            if taken is not None:
+                price, total_ms = self._spec.price, round((time.monotonic() - self._began) * 1000, 1)
+                usage = Usage(tokens_in=taken, tokens_out=0, total_ms=total_ms)
+                decision = Decision(route=EMBED, model=self._spec.name, reason="the embedder")
+                told = {"price": price.of(taken, 0), "currency": price.currency}
+                self._ledger.enter(self._origin, usage, decision.model_copy(update=told))
+        finally:
+            self._ledger.budgets.release(self._origin.tenant or "", self._held)
+
+
 def of_this_installation() -> "Opening":
     """Return what opens the ledger for the OpenAI-compatible interface, wherever Ray runs it."""
     settings = Settings()
@@ -195,10 +238,9 @@ class OwnersAccounts:
         """Open the owner's account for one request."""
         return self._ledger.open(request.model_copy(update={"origin": self._origin()}))
 
-    def embedded(self, model: str, count: int, total_ms: float) -> None:
-        """Enter an embedding; the embedder is ours and costs nothing."""
-        usage = Usage(tokens_in=count, tokens_out=0, total_ms=round(total_ms, 1))
-        self._ledger.enter(self._origin(), usage, Decision(route=EMBED, model=model, reason="the embedder"))
+    def embedding(self, texts: Sequence[str]) -> EmbeddingCall:
+        """Open the owner's account for the vectors of some texts."""
+        return self._ledger.embedding(self._origin(), texts)
 
     def _origin(self) -> Origin:
         try:

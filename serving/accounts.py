@@ -5,13 +5,15 @@ Handed in by whoever starts serving (`python -m serving.app --accounts MODULE:FU
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from integrations.errors import Misconfigured, RunbellError
 from serving.fleet import Fleet
-from serving.schema import ChatChunk, ChatRequest
+from serving.schema import ChatChunk, ChatRequest, Embedding
+
+T = TypeVar("T")
 
 
 class Tally(Protocol):
@@ -35,6 +37,14 @@ class Tally(Protocol):
         ...
 
 
+class EmbeddingTally(Protocol):
+    """The account of one request for vectors."""
+
+    def close(self, taken: int | None, error: BaseException | None) -> None:
+        """Enter the tokens taken, if any. `error` is what ended it else; whoever leaves early pays an estimate."""
+        ...
+
+
 class Accounts(Protocol):
     """The accounts. Methods block; safe to share between threads."""
 
@@ -42,8 +52,8 @@ class Accounts(Protocol):
         """Hold what a request may cost. Raises `Unavailable` where nobody can say what is left."""
         ...
 
-    def embedded(self, model: str, count: int, total_ms: float) -> None:
-        """Enter the tokens of an embedding."""
+    def embedding(self, texts: Sequence[str]) -> EmbeddingTally:
+        """Hold what the vectors of these texts may cost. Raises `BudgetSpent`, or `Unavailable` like `open`."""
         ...
 
 
@@ -66,7 +76,7 @@ async def counted(
     accounts: Accounts, request: ChatRequest, ask: Callable[[ChatRequest], AsyncGenerator[ChatChunk]]
 ) -> AsyncGenerator[ChatChunk]:
     """Yield the answer, and have it entered however it ends."""
-    tally, ended = await _opened(accounts, request), None
+    tally, ended = await _opened(lambda: accounts.open(request), lambda tally: tally.close(None)), None
     try:
         async with aclosing(ask(tally.request)) as chunks:
             async for chunk in chunks:
@@ -85,10 +95,25 @@ async def counted(
         asyncio.get_running_loop().run_in_executor(None, tally.close, ended)
 
 
-async def _opened(accounts: Accounts, request: ChatRequest) -> Tally:
-    opened = asyncio.ensure_future(asyncio.to_thread(accounts.open, request))
+async def counted_embeddings(
+    accounts: Accounts, texts: Sequence[str], ask: Callable[[], Awaitable[list[Embedding]]]
+) -> list[Embedding]:
+    """Return the vectors, and have them entered also where whoever asked does not wait for them."""
+    tally = await _opened(lambda: accounts.embedding(texts), lambda tally: tally.close(None, None))
+    try:
+        embeddings = await ask()
+    except BaseException as error:
+        asyncio.get_running_loop().run_in_executor(None, tally.close, None, error)  # not awaited, as above
+        raise
+    await asyncio.to_thread(tally.close, sum(one.tokens for one in embeddings), None)
+    return embeddings
+
+
+async def _opened(open_: Callable[[], T], close: Callable[[T], None]) -> T:
+    """Open an account in a thread; where nobody waits for it any more, it is closed as soon as it is open."""
+    opened = asyncio.ensure_future(asyncio.to_thread(open_))
     try:
         return await asyncio.shield(opened)
     except asyncio.CancelledError:
-        opened.add_done_callback(lambda done: None if done.exception() else done.result().close(None))
+        opened.add_done_callback(lambda done: None if done.exception() else close(done.result()))
         raise

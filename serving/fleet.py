@@ -248,9 +248,11 @@ class Fleet(Part):
         return routes
 
     def candidates(self, asked: str | None) -> tuple[str, ...]:
-        """Return the models that may answer a request for a route, a capability or a model."""
+        """Return the models that may answer a request for a route, a capability or a model; the canary comes last."""
         route = self.all_routes().get(asked or DEFAULT)
-        return route.candidates if route else (asked or DEFAULT,)
+        if route is None:
+            return (asked or DEFAULT,)
+        return (*route.candidates, *([route.canary.model] if route.canary else []))
 
     @property
     def digest(self) -> str:

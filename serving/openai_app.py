@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrations.errors import InvalidInput, NotFound, RunbellError, Unavailable
 from serving import openai_api
-from serving.accounts import Opening, counted
+from serving.accounts import Opening, counted, counted_embeddings
 from serving.asking import ask
 from serving.config import SERVE_LOGS, Config
 from serving.fleet import DEFAULT, EMBED, Fleet, ModelSpec, Table
@@ -113,13 +113,12 @@ class Models:
 
     async def embed(self, texts: list[str], traceparent: str | None) -> list[Embedding]:
         """Return one embedding per text."""
-        began, name = time.monotonic(), self.fleet.embedder
-        found = await self._door.call(self._door.app(name), "embed", texts, self._timeout_s, traceparent)
-        embeddings = cast("list[Embedding]", found)
-        if self._accounts:
-            taken = (time.monotonic() - began) * 1000
-            await asyncio.to_thread(self._accounts.embedded, name, sum(one.tokens for one in embeddings), taken)
-        return embeddings
+
+        async def ask() -> list[Embedding]:
+            app = self._door.app(self.fleet.embedder)
+            return cast("list[Embedding]", await self._door.call(app, "embed", texts, self._timeout_s, traceparent))
+
+        return await (counted_embeddings(self._accounts, texts, ask) if self._accounts else ask())
 
     async def status(self) -> list[dict[str, Any]]:
         """Return how each model is doing; the load is that of one of its replicas."""

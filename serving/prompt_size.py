@@ -19,6 +19,11 @@ def whole(request: ChatRequest) -> int:
     return estimate(request.messages) + tokens(extra)
 
 
+def at_most(texts: Sequence[str], longest: int) -> int:
+    """Return how many tokens texts can have, each cut at `longest`: a byte makes at most one, and two are added."""
+    return sum(min(len(text.encode(errors="replace")) + 2, longest) for text in texts)
+
+
 def tokens(text: str) -> int:
     """Return about how many tokens a text has."""
     wide = sum(char >= "\u2e80" for char in text)

@@ -1,10 +1,12 @@
 """Engines for the conformance suite: the real starter model, our own HTTP interface before it, tiny weights."""
 
 import asyncio
+import inspect
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -83,15 +85,16 @@ class LocalDoor:
             async for chunk in chunks:
                 yield chunk
         except Exception as error:
-            yield to_failure(error)
+            yield to_failure(error)  # pyright: ignore[reportArgumentType] - whatever it is
         finally:
             await chunks.aclose()
 
     def app(self, model: str) -> str:
         return model
 
-    async def call(self, app: str, method: str, *_: object) -> object:
-        return getattr(self._engine, method)()
+    async def call(self, app: str, method: str, *arguments: object) -> object:
+        result = getattr(self._engine, method)(*arguments)
+        return await result if inspect.isawaitable(result) else result
 
 
 @asynccontextmanager
@@ -104,7 +107,7 @@ async def served(
         {"models": {"smollm2-135m": {"engine": "x", **settings}, "e": {"engine": "y", "capabilities": ["embed"]}}}
     )
     models = Models(fleet.table(), 60, accounts)
-    models._door = LocalDoor(engine)
+    models._door = LocalDoor(engine)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - Ray's is not here
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(build(Config(home=folder), models), log_level="warning", lifespan="off")
         server = uvicorn.Server(config)
@@ -118,8 +121,8 @@ async def served(
             await task
 
 
-def ask(text: str = "Tell me about the sea.", **options: object) -> ChatRequest:
-    told: dict[str, object] = {"max_tokens": 24, "temperature": 0.0} | options
+def ask(text: str = "Tell me about the sea.", **options: Any) -> ChatRequest:
+    told: dict[str, Any] = {"max_tokens": 24, "temperature": 0.0} | options
     return ChatRequest(messages=(ChatMessage(role="user", content=text),), **told)
 
 
