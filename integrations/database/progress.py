@@ -30,6 +30,8 @@ _PUBLISH = sa.text("""
     from told join stored on stored.message_id = told.id and stored.seq = told.seq order by told.place
 """)
 
+_AGE = sa.extract("epoch", sa.func.clock_timestamp() - progress.c.at) * 1_000
+
 Said = tuple[str, Address, dict[str, object]]
 """A message's id, its address, what happens."""
 
@@ -62,13 +64,13 @@ class Progress(Store):
     def snapshot(self, message_id: str) -> Snapshot:
         """Return all progress of a message, collapsed."""
         query = (
-            sa.select(progress.c.seq, progress.c.body)
+            sa.select(progress.c.seq, progress.c.body, _AGE.label("age"))
             .where(progress.c.message_id == message_id)
             .order_by(progress.c.seq)
         )
         with self._transaction() as connection:
             rows = connection.execute(query).all()
-        return collapse([(row.seq, row.body) for row in rows])
+        return collapse([(row.seq, row.body, float(row.age)) for row in rows])
 
 
 def _values(said: Sequence[Said]) -> dict[str, list[object]]:
@@ -87,19 +89,18 @@ def _values(said: Sequence[Said]) -> dict[str, list[object]]:
     }
 
 
-def collapse(rows: list[tuple[int, dict[str, object]]]) -> Snapshot:
-    """Fold progress bodies into a snapshot."""
+def collapse(rows: list[tuple[int, dict[str, object], float]]) -> Snapshot:
+    """Fold progress (seq, body, milliseconds since it was told) into a snapshot."""
     run: dict[str, object] = {}
     ops: dict[str, OpState] = {}
     partial: list[str] = []
-    for _, body in rows:
+    for _, body, age in rows:
         match body.get("type"):
             case "run":
                 run = body
             case "op":
-                ms = body.get("ms")
-                name = str(body.get("op"))
-                ops[name] = OpState(name, str(body.get("state")), float(str(ms)) if ms is not None else None)
+                op = _op(body, age)
+                ops[op.op] = op
             case "delta":
                 partial.append(str(body.get("text", "")))
             case "reset":
@@ -115,6 +116,12 @@ def collapse(rows: list[tuple[int, dict[str, object]]]) -> Snapshot:
         partial="".join(partial),
         run=run or None,
     )
+
+
+def _op(body: dict[str, object], age: float) -> OpState:
+    state, ms = str(body.get("state")), body.get("ms")
+    so_far = age if state == "started" else None
+    return OpState(str(body.get("op")), state, float(str(ms)) if ms is not None else so_far)
 
 
 def _text(value: object) -> str | None:

@@ -200,7 +200,7 @@ class OutboxItem:
 
 @dataclass(frozen=True, slots=True)
 class OpState:
-    """How far one op of a running job is; milliseconds once it has ended."""
+    """How far one op of a running job is; milliseconds that it took, or so far while it is at it."""
 
     op: str
     state: str

@@ -270,6 +270,20 @@ def test_progress_is_numbered_and_collapses(database: Database) -> None:
     assert [(o.op, o.state, o.ms) for o in snapshot.ops] == [("think", "succeeded", 12.5)]
 
 
+def test_an_op_at_work_tells_a_late_client_how_long_it_has_been(database: Database) -> None:
+    (received,) = database.inbox.receive([message()])
+    message_id = str(received.message_id)
+    database.progress.publish(message_id, message().address, {"type": "op", "op": "ask", "state": "started", "ms": None})
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("update runbell.progress set at = at - interval '3 minutes'"))
+
+    (op,) = database.progress.snapshot(message_id).ops
+
+    assert op.state == "started"
+    assert op.ms is not None
+    assert 180_000 <= op.ms < 240_000
+
+
 def test_large_progress_is_announced_without_its_body(database: Database) -> None:
     from integrations.database import Listener
 
