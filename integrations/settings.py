@@ -73,7 +73,9 @@ class Serving(Section):
     api_key: str | None = Field(default=None, description="A secret reference.")
     embedder: str = "minilm-l6-v2"
     slots: int = 4
-    context_tokens: int = 2048
+    context_tokens: int | None = Field(
+        default=None, ge=64, description="Of the model; default 8192 of an endpoint, 2048 of what is loaded here."
+    )
     request_timeout_s: Seconds = 120.0
     load_timeout_s: Seconds = 300.0
     strong: bool = Field(default=False, description="The model may choose commands by schema-constrained output.")

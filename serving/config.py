@@ -34,7 +34,7 @@ class Serving(BaseModel):
     api_key: str | None = Field(default=None, repr=False)
     embedder: str = "minilm-l6-v2"
     slots: int = Field(default=4, ge=1)
-    context_tokens: int = Field(default=2048, ge=64)
+    context_tokens: int | None = Field(default=None, ge=64)
     request_timeout_s: float = Field(default=120.0, gt=0)
     load_timeout_s: float = Field(default=300.0, gt=0)
     strong: bool = False

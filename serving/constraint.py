@@ -47,5 +47,7 @@ def check_answer(schema: dict[str, object], answer: str) -> None:
         _Validator(schema, registry=Registry()).validate(value)
     except (ValueError, exceptions.ValidationError, Unresolvable, RecursionError) as error:
         raise InvalidInput(
-            "The model could not be held to this JSON Schema; use a simpler one.", field="json_schema"
+            "The model did not keep to the JSON Schema that it was given. Where it never does, its server does not"
+            " hold it to one (`response_format`): it can't be `strong`. Otherwise use a simpler schema.",
+            field="json_schema",
         ) from error

@@ -16,6 +16,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
 DEFAULT = "default"
 EMBED = "embed"
 API_TIMEOUT_S = 30.0
+LIKELY_CONTEXT = 8_192
+"""Tokens that an endpoint's model is taken to have at least; one that has fewer says so when asked for more."""
 
 
 class Part(BaseModel):
@@ -79,7 +81,9 @@ class ModelSpec(Part):
     model: str = ""
     capabilities: tuple[Capability, ...] = ("fast", "deep")
     languages: tuple[str, ...] = Field(default=(), description="Empty: any.")
-    strong: bool = Field(default=False, description="It may choose commands by schema-constrained output.")
+    strong: bool = Field(
+        default=False, description="It may choose commands, and plan from a context of 4096 tokens on."
+    )
     tools: bool | None = Field(default=None, description="It can call tools; `openai` can unless told.")
     where: Literal["local", "remote"] | None = Field(
         default=None, description="Whether what is asked leaves this installation; `openai` is remote unless told."
@@ -89,7 +93,11 @@ class ModelSpec(Part):
     quantization: str | None = None
     slots: int = Field(default=4, ge=1, le=4096, description="Generations at once in one replica.")
     waiting: int | None = Field(default=None, ge=0, description="Requests that may wait; default 8 per slot.")
-    context_tokens: int = Field(default=2048, ge=64)
+    context_tokens: int = Field(
+        default_factory=lambda said: LIKELY_CONTEXT if said.get("engine") == "openai" else 2048,
+        ge=64,
+        description="Default: 8192 of an endpoint, 2048 of what is loaded here.",
+    )
     request_timeout_s: float | None = Field(default=None, gt=0)
     load_timeout_s: float = Field(default=300.0, gt=0)
     base_url: str | tuple[str, ...] | None = Field(default=None, description="Several are tried in their order.")

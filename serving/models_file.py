@@ -111,6 +111,8 @@ def _short_form(serving: BaseModel) -> Fleet:
     said: dict[str, Any] = serving.model_dump()
     chat = {name: said[name] for name in ("engine", "base_url", "api_key", "slots", "context_tokens", "strong")}
     chat |= {"model": said["model"], "request_timeout_s": said["request_timeout_s"]}
+    if chat["context_tokens"] is None:
+        del chat["context_tokens"]
     name = re.sub(r"[^A-Za-z0-9._:/@-]+", "-", said["model"])[:100].strip("-.:/@_") or "model"
     both = {"load_timeout_s": said["load_timeout_s"]}
     embedder = {"engine": "minilm", "capabilities": ("embed",), **both}

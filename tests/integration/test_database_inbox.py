@@ -273,7 +273,9 @@ def test_progress_is_numbered_and_collapses(database: Database) -> None:
 def test_an_op_at_work_tells_a_late_client_how_long_it_has_been(database: Database) -> None:
     (received,) = database.inbox.receive([message()])
     message_id = str(received.message_id)
-    database.progress.publish(message_id, message().address, {"type": "op", "op": "ask", "state": "started", "ms": None})
+    database.progress.publish(
+        message_id, message().address, {"type": "op", "op": "ask", "state": "started", "ms": None}
+    )
     with database.engine.begin() as connection:
         connection.execute(sa.text("update runbell.progress set at = at - interval '3 minutes'"))
 

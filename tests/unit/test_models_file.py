@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from integrations.errors import Misconfigured
+from orchestration.ops.answering.thinking import LEAST_CONTEXT
 from serving.config import Serving
 from serving.fleet import Fleet
 from serving.models_file import EXAMPLE, parse, read_fleet, schema
@@ -79,6 +80,18 @@ def test_the_short_form_names_one_chat_model(tmp_path: Path, monkeypatch: pytest
     assert fleet.models[name].model == "org/My Model"
     assert fleet.models[name].strong
     assert fleet.models[name].timeout_s == 120
+
+
+def test_a_strong_model_behind_an_endpoint_may_plan_without_more_being_said():
+    endpoint = Serving(engine="openai", base_url="http://gpu:8000/v1", model="m", strong=True)
+
+    contexts = [
+        fleet.models["m"].context_tokens
+        for fleet in (read_fleet(endpoint), read_fleet(endpoint.model_copy(update={"context_tokens": 4_000})))
+    ]
+
+    assert contexts[0] >= LEAST_CONTEXT
+    assert contexts[1] == 4_000
 
 
 def test_models_told_twice_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

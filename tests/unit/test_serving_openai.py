@@ -173,7 +173,7 @@ async def test_a_schema_goes_along_and_its_answer_is_checked():
     async with endpoint(says(STREAM, event('{"a": 1}', finish="stop"))) as (engine, fake):
         good = await answer(engine, ask(json_schema=schema))
     async with endpoint(says(STREAM, event("Sure! Here you are", finish="stop"))) as (engine, _):
-        with pytest.raises(InvalidInput, match="held to"):
+        with pytest.raises(InvalidInput, match="did not keep to"):
             await answer(engine, ask(json_schema=schema))
 
     assert good[-1].finish_reason == "stop"
