@@ -23,6 +23,7 @@ from orchestration.warm.internals import (
     ExecutionPlan,
     Executor,
     IJob,
+    KnownExecutionState,
     PlanData,
     PlanExecutionContext,
     PlanOrchestrationContext,
@@ -42,6 +43,7 @@ from orchestration.warm.internals import (
     resource_initialization_manager,
 )
 from orchestration.warm.io_manager import durable_io_manager
+from orchestration.warm.plans import is_plain, plain_plan
 from orchestration.warm.run_log import RunLogManager
 
 _DEFAULT_EXECUTORS = frozenset({multi_or_in_process_executor.name, in_process_executor.name})
@@ -60,11 +62,21 @@ class Preparation:
     known_state: Any = None
     resolved: ResolvedRunConfig = field(init=False)
     plan: ExecutionPlan = field(init=False)
+    plain: bool = field(init=False)
+    """Whether the plan is that of all runs of the job."""
 
     def __post_init__(self) -> None:
         definition = self.job.get_definition()
         self.resolved = ResolvedRunConfig.build(definition, self.run_config)
-        self.plan = ExecutionPlan.build(
+        self.plain = self.known_state in (None, KnownExecutionState()) and is_plain(self.run_config, self.resolved)
+        if self.plain:
+            self.plan = plain_plan(definition, self.resolved)
+            self.plain = self.step_keys in (None, self.plan.step_keys_to_execute)
+        if not self.plain:
+            self.plan = self._built(definition)
+
+    def _built(self, definition: dg.JobDefinition) -> ExecutionPlan:
+        return ExecutionPlan.build(
             definition,
             self.resolved,
             step_keys_to_execute=self.step_keys,

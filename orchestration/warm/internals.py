@@ -77,16 +77,19 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RESUME_RETRY_TAG, ROOT_RUN_ID_TAG
+from dagster._core.storage.tags import CODE_LOCATION_TAG, PARENT_RUN_ID_TAG, RESUME_RETRY_TAG, ROOT_RUN_ID_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.server import LoadedRepositories
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.schedules import is_valid_cron_string, schedule_execution_time_iterator
+from dagster._utils.tags import normalize_tags
+from dagster_shared.record import replace as with_fields
 
 __all__ = [
     "ASSET_CHECK_EVENTS",
     "ASSET_EVENTS",
+    "CODE_LOCATION_TAG",
     "FINISHED_STATUSES",
     "PARENT_RUN_ID_TAG",
     "RESUME_RETRY_TAG",
@@ -165,7 +168,9 @@ __all__ = [
     "job_execution_iterator",
     "location_origins_from_yaml_paths",
     "multi_or_in_process_executor",
+    "normalize_tags",
     "resource_initialization_manager",
     "schedule_execution_time_iterator",
     "trigger_hooks",
+    "with_fields",
 ]

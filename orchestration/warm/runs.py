@@ -18,6 +18,7 @@ from integrations.telemetry import span, trace_id_of
 from orchestration.commands.catalogue import guard_of, is_no_command, time_limit_of
 from orchestration.warm import answers
 from orchestration.warm.commits import Row
+from orchestration.warm.creating import Creation
 from orchestration.warm.engine import Preparation, execute, own_executor, prepare
 from orchestration.warm.executor import DurableExecutor
 from orchestration.warm.follow import Follower, Live
@@ -52,8 +53,10 @@ class Runtime:
     alone: bool = False
     """Whether this process is there for one run only."""
     live: Live = field(init=False)
+    creation: Creation = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "creation", Creation(self.instance, self.location))
         object.__setattr__(self, "live", Live(self.database.progress))
 
 
@@ -140,17 +143,7 @@ class _Attempt:
             self._plan = Preparation(job, config, tags, self._instance)
         else:
             self._plan = prepare_retry(job, parent, tags, self._instance)
-        return self._instance.create_run_for_job(
-            definition,
-            execution_plan=self._plan.plan,
-            run_id=claim.run_id,
-            run_config=self._plan.run_config,
-            tags=self._plan.tags,
-            parent_run_id=parent and parent.run_id,
-            root_run_id=parent and (parent.root_run_id or parent.run_id),
-            remote_job_origin=location.remote_origin(claim.job),
-            job_code_origin=location.code_origin(claim.job),
-        )
+        return self._runtime.creation.create(claim.run_id, self._plan, parent)
 
     def _check_access(self, job: dg.JobDefinition) -> None:
         """Raise `Forbidden` where whoever asked for the run may not have it now, however long ago it was asked for."""
