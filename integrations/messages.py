@@ -152,25 +152,34 @@ class Card(Frozen):
 
 
 class Question(Frozen):
-    """One field of a form; `name` is the argument's. A `secret` one shows dots where the network can."""
+    """One field of a form; `name` is the argument's. A `secret` one shows dots where the network can.
+
+    `error` says what is wrong with `value`, where the form is asked for once more.
+    """
 
     name: str
     label: str
-    kind: Literal["text", "long_text", "number", "boolean", "choice", "date", "secret"] = "text"
+    kind: Literal["text", "long_text", "number", "boolean", "choice", "date", "datetime", "secret"] = "text"
     required: bool = True
     options: tuple[Choice, ...] = ()
     value: str = ""
     hint: str = ""
+    error: str = ""
 
 
 class Form(Frozen):
-    """Asks for the arguments of a command that are missing; `args` are those known already."""
+    """Asks for the arguments of a command that are missing; `args` are those known already.
+
+    Where it waits in our own transcript, `key` names it until `until`; a later one with the same key takes its place.
+    """
 
     title: str
     command: str
     questions: tuple[Question, ...]
     args: dict[str, object] = Spec(default_factory=dict[str, object])
     submit: str = "Send"
+    key: str = ""
+    until: datetime | None = None
 
 
 class OutboundMessage(Frozen):

@@ -13,7 +13,14 @@ from integrations.settings import Settings
 
 NAMES = ("web", "terminal", "rest")
 CAPABILITIES = Capabilities(
-    markdown=True, buttons=True, files=True, pictures=True, streaming="none", max_text=MAX_TEXT, push="WebSocket"
+    markdown=True,
+    buttons=True,
+    forms=True,
+    files=True,
+    pictures=True,
+    streaming="none",
+    max_text=MAX_TEXT,
+    push="WebSocket",
 )
 
 

@@ -27,6 +27,8 @@ questions = sa.Table(
     sa.Column("args", JSONB, nullable=False),
     sa.Column("argument", sa.Text, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
+    # The name of the form that asks for the same.
+    sa.Column("form", sa.Text),
     sa.Column("expires_at", Instant, nullable=False),
 )
 

@@ -8,9 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from integrations.database.channel_tables import questions
 from integrations.database.engine import Store, in_turn
-from integrations.database.records import Conversation, Entry, Shown
+from integrations.database.records import Conversation, Entry, Shown, ShownForm
 from integrations.database.tables import conversations, proposals, transcript
-from integrations.messages import Address, Attachment, Choice
+from integrations.messages import Address, Attachment, Choice, Form
 
 
 def touch_conversation(connection: sa.Connection, address: Address, *, direct: bool, principal_id: str | None) -> None:
@@ -72,7 +72,15 @@ def entry(row: Any) -> Entry:
         attachments=tuple(Attachment(**a) for a in body.get("attachments", [])),
         choices=tuple(Choice(**c) for c in body.get("choices", [])),
         card=Shown(**body["card"]) if body.get("card") else None,
+        form=_form(body["form"]) if body.get("form") else None,
     )
+
+
+def _form(body: dict[str, Any]) -> ShownForm:
+    if "state" in body:
+        return ShownForm(**body)
+    form = Form.model_validate(body)
+    return ShownForm(form.key, "open", form)
 
 
 _SHOWN = sa.text("""
@@ -182,7 +190,7 @@ class Transcript(Store):
             ]
 
     def forget(self, address: Address, *, principal_id: str | None = None) -> int:
-        """Remove a conversation's transcript and proposals; with `principal_id`, all direct ones of that principal too.
+        """Remove what a conversation holds and asks; with `principal_id`, all direct ones of that principal too.
 
         Returns how many entries went. What was sent stays in the outbox only until its retention ends, blanked.
         """
@@ -197,8 +205,8 @@ class Transcript(Store):
                 .returning(transcript.c.message_id)
             ).scalars()
             ids = gone.all()
-            if principal_id is not None:
-                connection.execute(sa.delete(questions).where(questions.c.principal_id == principal_id))
+            whose = _of(address, questions) if principal_id is None else questions.c.principal_id == principal_id
+            connection.execute(sa.delete(questions).where(whose))
             _blank(connection, [i for i in ids if i is not None])
         return len(ids)
 

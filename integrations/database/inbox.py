@@ -11,7 +11,7 @@ from integrations.database.approving import tell_requester
 from integrations.database.callbacks import tell
 from integrations.database.engine import Store, notify
 from integrations.database.follow_ups import follow
-from integrations.database.questions import close_question, put_question
+from integrations.database.questions import asked_again, close_question, put_question
 from integrations.database.receiving import store
 from integrations.database.records import ClaimedMessage, MessageView, NewRun, Pending, Received, RunClaim
 from integrations.database.requesting import insert_run
@@ -131,11 +131,11 @@ class Inbox(Store):
             decide(connection, proposal)
             follow(connection, run, run_id)
             self._leave_routing(connection, claimed, MessageStatus.RUNNING, principal_id, run_id=run_id)
-            close_question(connection, message.address, principal_id)
             if message.approval is None:
                 record_utterance(connection, claimed, principal_id, run_id)
             else:
                 use(connection, message.approval)
+            close_question(connection, message.address, principal_id, run.asked.command if run.asked else "")
             tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "running")
             return insert_run(connection, claimed, run, run_id, principal_id, worker, lease_s, message.address)
 
@@ -147,8 +147,8 @@ class Inbox(Store):
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, MessageStatus.WAITING, principal_id, run_id=None)
-            close_question(connection, message.address, principal_id)
             made = ask(connection, wanted, look_up, lambda: record_utterance(connection, claimed, principal_id, None))
+            close_question(connection, message.address, principal_id, wanted.subject)
             tell_requester(connection, made, message.ref or message.subject)
             tell(connection, message.callback_url, claimed.message_id, message.address.tenant, "waiting")
             notify(connection, "runbell_inbox")
@@ -167,15 +167,18 @@ class Inbox(Store):
         """Answer a claimed message on the spot, without a run. Raises `LeaseLost`.
 
         With `proposal`, the message is the no to it, and closes it: raises `NotFound` where another was quicker.
-        With `pending`, the answer is a question, and the next free text its answer.
+        With `pending`, the answer is a question, and the next free text its answer. A form that is asked for once more
+        holds what was filled in, which is no utterance.
         """
+        message = claimed.message
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
-            if claimed.message.approval is None:  # else it was recorded when it began to wait
+            if message.approval is None and not asked_again(message, pending):
+                # One that has waited for an approval was recorded when it began to.
                 record_utterance(connection, claimed, principal_id, None)
             if pending is not None:
-                put_question(connection, claimed.message.address, principal_id, pending)
+                replies = put_question(connection, claimed, principal_id, pending, replies)
             write_answer(connection, Asked.of(claimed), replies, status, None)
 
     def answer(

@@ -99,6 +99,8 @@ def enqueue(connection: sa.Connection, message: OutboundMessage, key: str) -> in
     if message.card is not None and message.kind == "notice":
         # Where nothing can be edited, whoever shows the transcript puts a later state in the place of the earlier.
         body["card"] = {"state": message.card.state, "key": message.replaces or key}
+    if message.form is not None and message.form.key:
+        body["form"] = message.form.model_dump(mode="json")
     address, message_id = message.address, message.message_id
     return append_entry(connection, address, "assistant", body, message_id, run_id=message.run_id)
 

@@ -10,6 +10,7 @@ from integrations.messages import (
     Address,
     Attachment,
     Choice,
+    Form,
     InboundMessage,
     MessageStatus,
     OutboundMessage,
@@ -134,6 +135,18 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownForm:
+    """A form in the transcript: its name, which all its states share, and its state; the last one counts.
+
+    It is `open` with its questions; else `answered`, `cancelled`, `expired`, or `replaced` by what was asked next.
+    """
+
+    key: str
+    state: str
+    form: Form | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """Whether one is direct, whose it is, and the model that was chosen for it, if one was."""
 
@@ -157,6 +170,7 @@ class Entry:
     attachments: tuple[Attachment, ...] = ()
     choices: tuple[Choice, ...] = ()
     card: Shown | None = None
+    form: ShownForm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +249,16 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A command that lacks `argument`, for which its sender was asked in `language`."""
+    """A command that lacks `argument`, for which its sender was asked in `language`.
+
+    `form` is the key of the form that asks for all that it lacks, where one is shown.
+    """
 
     command: str
     args: dict[str, object]
     argument: str
     language: str
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from integrations.complaints import in_words, named
 from integrations.errors import InvalidInput, RunbellError, Unauthorized
 from integrations.gateway.callers import Caller, is_own_origin
-from integrations.gateway.frames import Hello, Say, event_id_of, parse
+from integrations.gateway.frames import Fill, Hello, Say, event_id_of, parse
 from integrations.gateway.metrics import SOCKETS
 from integrations.gateway.services import Services
 from integrations.gateway.sessions import COOKIE
@@ -48,9 +48,9 @@ class Socket:
         except (TimeoutError, RuntimeError, OSError) as error:
             raise WebSocketDisconnect(1001, "the client does not read") from error
 
-    async def problem(self, title: str, detail: str, event_id: str | None = None) -> None:
+    async def problem(self, title: str, detail: str, event_id: str | None = None, **more: str) -> None:
         """Tell what went wrong."""
-        frame = {"type": "problem", "title": title, "detail": detail}
+        frame = {"type": "problem", "title": title, "detail": detail, **more}
         await self.send({**frame, "event_id": event_id} if event_id else frame)
 
 
@@ -159,27 +159,47 @@ class _Talk:
             else:
                 match frame:
                     case Say():
-                        await self._say(frame)
+                        await self._receive(self._said(frame))
+                    case Fill():
+                        await self._fill(frame)
                     case Hello():
                         await self._socket.problem("Invalid frame", "hello was said already.")
                     case _:
                         await self._socket.send({"type": "pong"})
 
-    async def _say(self, frame: Say) -> None:
-        message = InboundMessage(
-            address=self._address,
-            event_id=frame.event_id,
-            account=self._caller.account,
-            account_name=self._caller.principal.name,
-            text=frame.text,
-            traceparent=new_traceparent(),
+    def _said(self, frame: Say | Fill, **more: object) -> InboundMessage:
+        return InboundMessage.model_validate(
+            {
+                "address": self._address,
+                "event_id": frame.event_id,
+                "account": self._caller.account,
+                "account_name": self._caller.principal.name,
+                "text": frame.text if isinstance(frame, Say) else "",
+                "traceparent": new_traceparent(),
+                **more,
+            }
         )
+
+    async def _fill(self, frame: Fill) -> None:
+        """Take a form while it waits; whoever works on it looks once more, in turn."""
+        questions, principal = self._services.database.questions, self._caller.principal.id
+        pending = await asyncio.to_thread(questions.open, self._address, principal)
+        if pending is None or pending.form != frame.form:
+            detail = "It is closed: it was answered, taken back or replaced, or its time is over. Nothing was done."
+            await self._socket.problem("The form was not accepted", detail, frame.event_id, form=frame.form)
+            return
+        filled = {"command": pending.command, "args": {**pending.args, **frame.values}}
+        back = {"text": "/停止" if pending.language == "zh" else "/stop"}
+        said = self._said(frame, kind="form", subject=frame.form, **(back if frame.cancel else filled))
+        await self._receive(said)
+
+    async def _receive(self, message: InboundMessage) -> None:
         try:
             accepted = await self._services.intake.receive(message)
         except RunbellError as error:
-            await self._socket.problem("The message was not accepted", str(error), frame.event_id)
+            await self._socket.problem("The message was not accepted", str(error), message.event_id)
         else:
-            told = {"type": "accepted", "event_id": frame.event_id, "message_id": accepted.message_id}
+            told = {"type": "accepted", "event_id": message.event_id, "message_id": accepted.message_id}
             await self._socket.send(told)
             if accepted.duplicate:
                 await self._tell_end(accepted.message_id)

@@ -1,13 +1,19 @@
 """Frames of the chat socket: what clients send, and how entries and snapshots are shown to them."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from integrations.database import Entry, MessageView, Snapshot
-from integrations.gateway.schema import Name, Request, Text, file_view
-from integrations.messages import MAX_TEXT
+from integrations.database import Entry, MessageView, ShownForm, Snapshot
+from integrations.database.sealed import REFERENCE
+from integrations.gateway.schema import Name, Request, Text, Value, file_view
+from integrations.messages import MAX_TEXT, utc_now
 from integrations.settings import Settings
+
+MOST_FIELDS = 100
+DOTS = "•••"
+"""What stands where a secret is."""
 
 
 class Hello(Request):
@@ -26,6 +32,19 @@ class Say(Request):
     text: Text = Field(min_length=1, max_length=MAX_TEXT)
 
 
+class Fill(Request):
+    """A form, filled in; repeated with the same event id after a lost connection, it counts once.
+
+    `form` is the key of its entry. With `cancel`, it is taken back.
+    """
+
+    type: Literal["form"]
+    event_id: Name
+    form: Name
+    values: dict[Name, Value] = Field(default_factory=dict[str, str], max_length=MOST_FIELDS)
+    cancel: bool = False
+
+
 class Ping(Request):
     """Asks for a pong."""
 
@@ -36,7 +55,7 @@ class _Identified(BaseModel):
     event_id: str = Field(max_length=200)
 
 
-Frame = Hello | Say | Ping
+Frame = Hello | Say | Fill | Ping
 _frames: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
 
 
@@ -69,7 +88,21 @@ def entry_frame(entry: Entry, settings: Settings) -> dict[str, Any]:
             choice.model_dump() for choice in entry.choices if not choice.url
         ],  # it shows the run's link itself
         "card": {"state": entry.card.state, "key": entry.card.key} if entry.card else None,
+        "form": form_view(entry.form, utc_now()) if entry.form else None,
     }
+
+
+def form_view(shown: ShownForm, now: datetime) -> dict[str, Any]:
+    """Show a form and its state; an open one with the seconds that are left, and what is known already.
+
+    What is sealed of that is dots.
+    """
+    form = shown.form
+    if form is None or form.until is None or form.until <= now:
+        return {"key": shown.key, "state": "expired" if form else shown.state, "title": form.title if form else ""}
+    known = {name: DOTS if REFERENCE.fullmatch(str(value)) else value for name, value in form.args.items()}
+    asked = form.model_dump(mode="json", include={"title", "submit", "questions"})
+    return {"key": shown.key, "state": "open", **asked, "known": known, "left_s": (form.until - now).total_seconds()}
 
 
 def snapshot_frame(view: MessageView, snapshot: Snapshot, settings: Settings) -> dict[str, Any]:

@@ -15,13 +15,17 @@ from integrations.settings import Settings
 
 
 def _spoken(text: str) -> str:
-    try:
-        cleaned = clean(text)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from error
+    cleaned = _cleaned(text)
     if not cleaned.strip():
         raise ValueError("The text is empty.")
     return cleaned
+
+
+def _cleaned(text: str) -> str:
+    try:
+        return clean(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from error
 
 
 def _named(name: str) -> str:
@@ -40,6 +44,7 @@ def _storable(args: dict[str, object]) -> dict[str, object]:
 
 
 Text = Annotated[str, AfterValidator(_spoken)]
+Value = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_cleaned)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_named)]
 Args = Annotated[dict[str, object], AfterValidator(_storable)]
 

@@ -1,6 +1,10 @@
-"""Arguments that a command misses: a form where the network has forms, else one question at a time."""
+"""Arguments that a command misses: a form where the network has forms, else one question at a time.
+
+Our own page has both at once: a form, beside which the next free text still answers the first question.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from integrations.channels.capabilities import Capabilities
@@ -15,22 +19,48 @@ from orchestration.commands.values import without_null
 from orchestration.commands.wording import expected
 
 MOST_OPTIONS = 20
-_SAME = {"terminal": "web"}
+MOST_OF_A_SELECT = 100
 OURS = frozenset({"web", "terminal"})
 """Channels whose transcript is ours alone, where what was said is shown as it is kept."""
 _KINDS = {"boolean": "boolean", "integer": "number", "number": "number"}
+_PICKED = {"date": "date", "date-time": "datetime"}
+"""Formats that our own page lets people pick; elsewhere they are typed, since `tomorrow` counts, too."""
 
 
-def wanting(spec: CommandSpec, args: Mapping[str, object], problems: Sequence[Problem]) -> list[Argument]:
-    """Return the arguments to ask for; none where something else is wrong."""
+@dataclass(frozen=True)
+class Lacking:
+    """What a command still needs: `args` are known, `missing` is asked for.
+
+    `tried` is what was said for the missing ones, and `wrong` what is wrong with it; `form` is the key of the form that
+    was sent, and is asked for once more.
+    """
+
+    spec: CommandSpec
+    args: Mapping[str, object]
+    missing: Sequence[Argument]
+    tried: Mapping[str, object] = field(default_factory=dict[str, object])
+    wrong: Sequence[Problem] = ()
+    form: str | None = None
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong, in one text; blank where nothing is."""
+        return "\n".join(f"⚠️ {problem.message}" for problem in self.wrong if not problem.missing)
+
+
+def wanting(spec: CommandSpec, args: Mapping[str, object], problems: Sequence[Problem]) -> Lacking | None:
+    """Return what to ask for; None where something else is wrong."""
     if not all(problem.missing for problem in problems):
-        return []
+        return None
+    return Lacking(spec, args, required(spec, args))
+
+
+def required(spec: CommandSpec, args: Mapping[str, object]) -> list[Argument]:
+    """Return the arguments that the command can't do without, besides those that are known."""
     return [argument for argument in spec.arguments if argument.required and argument.name not in args]
 
 
-def ask(
-    spec: CommandSpec, args: Mapping[str, object], missing: Sequence[Argument], asker: Asker, complaint: str = ""
-) -> tuple[OutboundMessage, Pending | None] | None:
+def ask(lacking: Lacking, asker: Asker) -> tuple[OutboundMessage, Pending | None] | None:
     """Return what to ask, and what to remember where a typed answer is waited for.
 
     None where nobody can be asked: a program, or somebody who reads it tomorrow. A secret is asked for by a form, which
@@ -39,17 +69,18 @@ def ask(
     can = _shown_on(asker.address.channel)
     if can is None or not can_be_asked(asker):
         return None
-    if can.forms:
-        return _form(spec, args, missing, asker, complaint), None
-    if not asker.direct and any(argument.secret for argument in missing):
-        return OutboundMessage(address=asker.address, text=_elsewhere(spec, args, missing, asker)), None
-    argument = missing[0]
+    if can.forms and asker.address.channel not in OURS:
+        return _form_message(lacking, asker), None
+    if not asker.direct and any(argument.secret for argument in lacking.missing):
+        return OutboundMessage(address=asker.address, text=_elsewhere(lacking, asker)), None
+    argument = lacking.missing[0]
     question = OutboundMessage(
         address=asker.address,
-        text="\n\n".join(filter(None, [complaint, _question(spec, argument, len(missing), asker)])),
+        text="\n\n".join(filter(None, [lacking.complaint, _question(lacking, asker)])),
         choices=tuple(Choice(label=one, text=one) for one in _options(argument, asker.language)),
+        form=_form(lacking, asker) if can.forms else None,
     )
-    return question, Pending(spec.name, dict(args), argument.name, asker.language)
+    return question, Pending(lacking.spec.name, dict(lacking.args), argument.name, asker.language, lacking.form)
 
 
 def can_be_asked(asker: Asker) -> bool:
@@ -58,15 +89,16 @@ def can_be_asked(asker: Asker) -> bool:
     return can is not None and can.dialogue
 
 
-def _question(spec: CommandSpec, argument: Argument, left: int, asker: Asker) -> str:
+def _question(lacking: Lacking, asker: Asker) -> str:
+    name, argument, left = lacking.spec.name, lacking.missing[0], len(lacking.missing)
     described = argument.described(asker.language)
     what = f": {described}" if described else ""
     form = expected(argument.json_schema, asker.language)
     more = asker.say(f" (then {left - 1} more)", f"（之后还有 {left - 1} 项）") if left > 1 else ""
     english, chinese = ("Just answer", "请直接回答") if asker.direct else ("Mention me and answer", "请@我并回答")
     return asker.say(
-        f"**{argument.name}**{what}\n`/{spec.name}` needs it: {form}{more}. {english}, or `/stop`.",
-        f"**{argument.name}**{what}\n`/{spec.name}` 需要{form}{more}。{chinese}，或输入 `/停止`。",
+        f"**{argument.name}**{what}\n`/{name}` needs it: {form}{more}. {english}, or `/stop`.",
+        f"**{argument.name}**{what}\n`/{name}` 需要{form}{more}。{chinese}，或输入 `/停止`。",
     ) + (_sealing(asker) if argument.secret else "")
 
 
@@ -79,10 +111,11 @@ def _sealing(asker: Asker) -> str:
     )
 
 
-def _elsewhere(spec: CommandSpec, args: Mapping[str, object], missing: Sequence[Argument], asker: Asker) -> str:
+def _elsewhere(lacking: Lacking, asker: Asker) -> str:
     """Tell how to give a secret where others don't read it."""
-    names = ", ".join(argument.name for argument in missing if argument.secret)
-    line = command_line(spec, {name: value for name, value in args.items() if not spec.by_name[name].secret})
+    spec = lacking.spec
+    names = ", ".join(argument.name for argument in lacking.missing if argument.secret)
+    line = command_line(spec, {name: value for name, value in lacking.args.items() if not spec.by_name[name].secret})
     return asker.say(
         f"🔒 `/{spec.name}` needs a secret ({names}), and others read here. Write to me directly, and I ask for it "
         f"there: `{line}`",
@@ -90,32 +123,49 @@ def _elsewhere(spec: CommandSpec, args: Mapping[str, object], missing: Sequence[
     )
 
 
-def _form(
-    spec: CommandSpec, args: Mapping[str, object], missing: Sequence[Argument], asker: Asker, complaint: str
-) -> OutboundMessage:
-    names = ", ".join(argument.name for argument in missing)
-    text = asker.say(f"`/{spec.name}` still needs: {names}.", f"`/{spec.name}` 还需要：{names}。")
-    form = Form(
-        title=f"/{spec.name}",
-        command=spec.name,
-        args=dict(args),
-        questions=tuple(_field(argument, asker.language) for argument in missing),
+def _form_message(lacking: Lacking, asker: Asker) -> OutboundMessage:
+    names = ", ".join(argument.name for argument in lacking.missing)
+    text = asker.say(f"`/{lacking.spec.name}` still needs: {names}.", f"`/{lacking.spec.name}` 还需要：{names}。")
+    told = "\n\n".join(filter(None, [lacking.complaint, text]))
+    return OutboundMessage(address=asker.address, text=told, form=_form(lacking, asker))
+
+
+def _form(lacking: Lacking, asker: Asker) -> Form:
+    return Form(
+        title=f"/{lacking.spec.name}",
+        command=lacking.spec.name,
+        args=dict(lacking.args),
+        questions=tuple(_field(argument, lacking, asker) for argument in lacking.missing),
         submit=asker.say("Run", "运行"),
     )
-    return OutboundMessage(address=asker.address, text="\n\n".join(filter(None, [complaint, text])), form=form)
 
 
-def _field(argument: Argument, language: Language) -> Question:
-    options = tuple(Choice(label=one, text=one) for one in argument.options[:MOST_OPTIONS])
+def _field(argument: Argument, lacking: Lacking, asker: Asker) -> Question:
+    options = argument.options if len(argument.options) <= MOST_OF_A_SELECT else []
+    picked = _PICKED.get(argument.form) if asker.address.channel in OURS else None
+    kind = picked or _KINDS.get(argument.kind, "text")
+    tried, wanted = lacking.tried.get(argument.name), expected(argument.json_schema, asker.language)
     return Question.model_validate(
         {
             "name": argument.name,
-            "label": argument.described(language) or argument.name,
-            "kind": "secret" if argument.secret else "choice" if options else _KINDS.get(argument.kind, "text"),
-            "options": options,
-            "hint": expected(argument.json_schema, language),
+            "label": argument.described(asker.language) or argument.name,
+            "kind": "secret" if argument.secret else "choice" if options else kind,
+            "options": tuple(Choice(label=one, text=one) for one in options),
+            "hint": "" if wanted == expected({"type": "string"}, asker.language) else wanted,
+            "value": "" if argument.secret or tried is None else str(tried),
+            "error": _error(argument, lacking, asker),
         }
     )
+
+
+def _error(argument: Argument, lacking: Lacking, asker: Asker) -> str:
+    """Say what is wrong with a field of a form that was sent."""
+    problem = next((one for one in lacking.wrong if one.argument == argument.name), None)
+    if problem is not None and not problem.missing:
+        told = problem.message.removeprefix(f"{argument.name}: ").removeprefix(f"{argument.name}：")
+        return told[:1].upper() + told[1:]
+    is_blank = lacking.form is not None and argument.name not in lacking.tried
+    return asker.say("Please fill this in.", "请填写此项。") if is_blank else ""
 
 
 def _options(argument: Argument, language: Language) -> list[str]:
@@ -125,11 +175,13 @@ def _options(argument: Argument, language: Language) -> list[str]:
 
 
 def _shown_on(channel: str) -> Capabilities | None:
-    return _capabilities().get(_SAME.get(channel, channel))
+    return _capabilities().get(channel)
 
 
 @cache
 def _capabilities() -> dict[str, Capabilities]:
     from integrations.channels.table import capabilities
 
-    return capabilities()
+    found = capabilities()
+    # A terminal shows the page's conversations and has no forms of its own.
+    return {**found, "terminal": replace(found["web"], forms=False)}

@@ -8,10 +8,12 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from integrations.database import ClaimedMessage, Database, Pending, RunClaim
+from integrations.database import ClaimedMessage, Database, RunClaim
 from integrations.errors import Forbidden
 from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, Principal, utc_now
 from integrations.settings import Settings
+from orchestration.commands.answering import Answering, is_ours
+from orchestration.commands.asking import wanting
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.control import Controls
 from orchestration.commands.following import Following
@@ -21,7 +23,6 @@ from orchestration.commands.language import language_of, pick
 from orchestration.commands.lateness import answer_to_late
 from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse, parse_structured
-from orchestration.commands.problems import GONE
 from orchestration.commands.proposals import decision, is_decision, names_another
 from orchestration.commands.publishing import CurrentCatalogue
 from orchestration.commands.scheduling import NAME as SCHEDULE
@@ -70,6 +71,7 @@ class Dispatcher:
         self._scheduling = Scheduling(database, settings, switches or NoSwitches(), self._catalogue)
         self._starting = Starting(database, settings, self._controls, location)
         self._following = Following(database, self._catalogue, self._controls, self._scheduling, self._starting)
+        self._answering = Answering(database, self._catalogue, self._starting, self._sealed)
 
     def __call__(self, claimed: ClaimedMessage, *, worker: str | None = None) -> RunClaim | None:
         """Answer the message, or start its run and return the claim if this worker shall execute it.
@@ -89,6 +91,8 @@ class Dispatcher:
         turn = Turn(claimed, principal, worker or self._worker)
         if message.approval is not None:
             return self._following.approved(turn, message.approval)
+        if is_ours(turn):
+            return self._answering.filled(turn, self._zone)
         return self._dispatch(turn, self._parse(turn))
 
     def _dispatch(self, turn: Turn, parsed: Parsed) -> RunClaim | None:
@@ -102,7 +106,7 @@ class Dispatcher:
             return None
         if not parsed.errors:
             return self._start_in_time(turn, spec, parsed.args)
-        if not (turn.is_said and self._starting.ask(turn, spec, parsed.args, parsed.errors)):
+        if not (turn.is_said and self._starting.ask(turn, wanting(spec, parsed.args, parsed.errors))):
             self._explain(turn, spec, parsed)
         return None
 
@@ -150,9 +154,9 @@ class Dispatcher:
 
     def _free(self, turn: Turn) -> RunClaim | None:
         message, say = turn.message, turn.asker.say
-        pending = self._database.questions.open(message.address, turn.principal.id)
+        pending = self._answering.open(turn)
         if pending is not None and not is_decision(message.text):
-            return self._answered(turn, pending)
+            return self._answering.said(turn, pending, self._zone)
         proposal = self._database.proposals.open(message.address, turn.principal.id)
         if proposal is not None:
             view = self._database.inbox.get(turn.claimed.message_id)
@@ -174,31 +178,6 @@ class Dispatcher:
         """Whether the last thing said here was a question, which only the model then knows the sense of."""
         said = [entry.text for entry in self._database.transcript.recent(address, limit=5) if entry.role == "assistant"]
         return bool(said) and said[-1].rstrip().endswith(("?", "？"))
-
-    def _answered(self, turn: Turn, pending: Pending) -> RunClaim | None:
-        """Take the text for the argument that was asked for; run the command, or ask on."""
-        turn.speak(pending.language)
-        spec = self._catalogue(afresh=True).find(pending.command)
-        if spec is None or pending.argument not in spec.by_name:
-            self._database.questions.drop(turn.message.address, turn.principal.id)
-            self._starting.settle(turn, GONE.message, failed=True)
-            return None
-        text = turn.message.text
-        values = {**pending.args, **({pending.argument: text} if text.strip() else {})}
-        parsed = parse_structured(spec.name, values, self._catalogue(), turn.asker.language, turn.moment(self._zone))
-        if spec.by_name[pending.argument].secret:
-            turn.hide(spec, [(0, len(text))])
-        parsed = self._sealed(turn, spec, parsed)
-        if self._starting.refused(turn, spec):
-            return None
-        if not parsed.errors:
-            return self._starting.start_command(turn, spec, parsed.args)
-        wrong = [problem for problem in parsed.errors if not problem.missing]
-        others = tuple(problem for problem in parsed.errors if problem.missing)
-        complaint = "\n".join(f"⚠️ {problem.message}" for problem in wrong)
-        if not self._starting.ask(turn, spec, parsed.args, others, complaint=complaint):
-            self._starting.settle(turn, explain("", parsed.errors, spec, turn.asker.language), failed=True)
-        return None
 
     def _principal_of(self, message: InboundMessage) -> Principal:
         address = message.address

@@ -6,6 +6,7 @@ from integrations.access import may
 from integrations.database import Database, NewRun, Proposal, RunClaim
 from integrations.errors import NotFound
 from orchestration.commands import consent
+from orchestration.commands.asking import wanting
 from orchestration.commands.binding import bind_values
 from orchestration.commands.control import Controls
 from orchestration.commands.help import explain
@@ -64,7 +65,7 @@ class Following:
         if spec and not problems:
             return self._starting.start_command(turn, spec, proposal.args, proposal=proposal.id)
         # What is missing is a secret, which nobody proposes; else the code changed between the question and the yes.
-        if spec is None or not self._starting.ask(turn, spec, args, problems, proposal=proposal.id):
+        if spec is None or not self._starting.ask(turn, wanting(spec, args, problems), proposal=proposal.id):
             text = explain("", problems, spec, turn.asker.language)
             self._starting.settle(turn, text, failed=True, proposal=proposal.id)
         return None

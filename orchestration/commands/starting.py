@@ -1,7 +1,7 @@
 """The ways a routed message goes on: settled with a word, refused, held for an approval, or its run started."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from integrations.access import Refused, may
 from integrations.approvals import words
@@ -9,9 +9,8 @@ from integrations.database import AskedCommand, Database, Followed, NewRun, RunC
 from integrations.messages import Choice, MessageStatus, OutboundMessage
 from integrations.settings import Settings
 from orchestration.commands import consent
-from orchestration.commands.asking import ask, wanting
+from orchestration.commands.asking import Lacking, ask
 from orchestration.commands.control import Controls
-from orchestration.commands.problems import Problem
 from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
@@ -52,19 +51,9 @@ class Starting:
         run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked, at_once=at_once)
         return self.start(turn, run, proposal)
 
-    def ask(
-        self,
-        turn: Turn,
-        spec: CommandSpec,
-        args: Mapping[str, object],
-        problems: Sequence[Problem],
-        *,
-        complaint: str = "",
-        proposal: str | None = None,
-    ) -> bool:
-        """Ask for what the command misses; False where that is not what is wrong, or nobody can be asked."""
-        missing = wanting(spec, args, problems)
-        asked = ask(spec, args, missing, turn.asker, complaint) if missing else None
+    def ask(self, turn: Turn, lacking: Lacking | None, *, proposal: str | None = None) -> bool:
+        """Ask for what a command misses; False where there is nothing to ask for, or nobody can be asked."""
+        asked = ask(lacking, turn.asker) if lacking is not None and lacking.missing else None
         if asked is None:
             return False
         question, pending = asked

@@ -48,6 +48,12 @@ class Turn:
         self.message = self.message.model_copy(update={"text": text, "args": args})
         self.claimed = replace(self.claimed, message=self.message, redacted=True)
 
+    def blank(self) -> None:
+        """Take all that was filled in out of the message, as it will be kept: any of it may be a secret."""
+        if self.message.args:
+            self.message = self.message.model_copy(update={"args": {}})
+            self.claimed = replace(self.claimed, message=self.message, redacted=True)
+
     def moment(self, zone: str) -> Moment:
         """Return what `tomorrow`, `me` and a file's name mean in this message, for who has chosen no time zone."""
         message, channel = self.message, self.message.address.channel

@@ -226,7 +226,7 @@ def test_the_first_load_is_small_and_all_from_here(new_page: Callable[..., Page]
     page.wait_for_load_state("networkidle")
     assert [url for url in asked if not url.startswith(standin.url)] == []
     assert len(asked) <= 30
-    assert sum(sizes) < 250_000
+    assert sum(sizes) < 270_000
 
 
 def test_storage_that_is_full_is_told(chat: Chat) -> None:

@@ -64,8 +64,8 @@ def test_what_others_approve_elsewhere_after_everything_was_killed_happens_once(
     platform: Platform, town: Town, database: Database, new_page: Callable[..., Page]
 ) -> None:
     chat = Chat(new_page(), timeout_ms=90_000).open(link(platform))
-    assert "needs it" in chat.wait_answer(chat.say("/settle"))
-    turn = chat.say("7")
+    chat.say("/settle")
+    turn = chat.fill_form(order="7")
     chat.wait_op("look_up", "succeeded", turn)
     settle = town.on_slack("Settle this order?", '"order', ": 7", channel="C1")
     town.says("/pay", user="U1", channel="D1")

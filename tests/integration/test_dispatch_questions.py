@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from integrations.database import ClaimedMessage, Database, RunClaim
-from integrations.messages import Address, InboundMessage, OutboundMessage
+from integrations.messages import Address, Form, InboundMessage, OutboundMessage
 from integrations.settings import Settings
 from orchestration.commands.catalogue import compile_location
 from orchestration.commands.dispatch import Dispatcher
@@ -167,3 +167,158 @@ def test_a_structured_call_is_refused_and_not_asked_back(database, dispatch):
 def test_the_question_is_in_the_language_of_the_command_and_stays_so(database, dispatch):
     assert "请直接回答" in asked(database, dispatch, "/问好").text
     assert started(database, dispatch, "Ada").job == "greet"
+
+
+def shown_forms(database: Database) -> list[tuple[str, str]]:
+    """Return the states of the page's forms in the order of the transcript, each with its form's key."""
+    entries = database.transcript.recent(Address(channel="web", conversation="c1"))
+    return [(entry.form.key, entry.form.state) for entry in entries if entry.form]
+
+
+def filled(form: Form, values: dict[str, object], **more) -> dict[str, object]:
+    """Return what the gateway makes of the page's form."""
+    return {
+        "channel": "web",
+        "text": "",
+        "kind": "form",
+        "command": form.command,
+        "args": {**form.args, **values},
+        "subject": form.key,
+        **more,
+    }
+
+
+def form_on_the_page(database: Database, dispatch: Dispatcher, text: str) -> Form:
+    asked(database, dispatch, text, channel="web")
+    entries = database.transcript.recent(Address(channel="web", conversation="c1"))
+    return next(entry.form.form for entry in reversed(entries) if entry.form and entry.form.form)
+
+
+def test_the_page_shows_a_form_that_runs_the_command_and_is_final_then(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet times=2")
+    claim = started(database, dispatch, **filled(form, {"name": "Ada"}))
+
+    assert [(one.name, one.kind, one.label) for one in form.questions] == [("name", "text", "Whom to greet")]
+    assert config_of(claim) == {"name": "Ada", "times": 2}
+    assert shown_forms(database) == [(form.key, "open"), (form.key, "answered")]
+
+
+def test_beside_the_page_s_form_a_typed_answer_counts_as_before(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet")
+    claim = started(database, dispatch, "Ada", channel="web")
+
+    assert config_of(claim)["name"] == "Ada"
+    assert shown_forms(database)[-1] == (form.key, "answered")
+
+
+def test_what_is_wrong_in_the_page_s_form_is_told_beside_its_field_in_the_same_place(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/report")
+    asked(database, dispatch, **filled(form, {"region": "the moon"}))
+    entries = database.transcript.recent(form_place())
+    again = entries[-1].form.form
+
+    assert (again.key, again.questions[0].value) == (form.key, "the moon")
+    assert again.questions[0].error == "Expected one of: eu, us, 亚洲, not 'the moon'."
+    assert [entry.text for entry in entries if entry.role == "user"] == ["/report"]
+    assert config_of(started(database, dispatch, **filled(again, {"region": "us"})))["region"] == "AMERICA"
+
+
+def form_place() -> Address:
+    return Address(channel="web", conversation="c1")
+
+
+def test_a_field_of_the_page_s_form_that_is_left_blank_is_asked_for(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/问好")
+    asked(database, dispatch, **filled(form, {"name": " "}))
+    again = database.transcript.recent(form_place())[-1].form.form
+
+    assert (again.questions[0].label, again.questions[0].error) == ("要问候的人", "请填写此项。")
+
+
+def test_a_form_of_the_page_that_is_sent_twice_does_nothing_more_and_that_is_told(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet")
+    started(database, dispatch, **filled(form, {"name": "Ada"}))
+    told = asked(database, dispatch, **filled(form, {"name": "Bob"}))
+
+    assert told.text == "That form is closed; nothing was done with it."
+    assert "Bob" not in str(database.transcript.recent(form_place()))
+
+
+@pytest.mark.parametrize("ending", ["/stop", "/report"])
+def test_a_stale_form_of_the_page_does_nothing_and_leaves_what_is_asked_now(database, dispatch, ending):
+    form = form_on_the_page(database, dispatch, "/greet")
+    asked(database, dispatch, ending, channel="web")
+    ada = database.principals.resolve("default", "web", "ada").id
+    before = database.questions.open(form_place(), ada)
+    told = asked(database, dispatch, **filled(form, {"name": "Ada"}))
+
+    assert "is closed" in told.text
+    assert database.questions.open(form_place(), ada) == before
+    assert (before is None) == (ending == "/stop")
+    assert shown_forms(database)[1] == (form.key, "cancelled" if ending == "/stop" else "replaced")
+
+
+def test_a_form_of_the_page_ends_after_ten_minutes(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet")
+    with database.engine.begin() as connection:
+        left = connection.scalar(sa.text("select expires_at from runbell.questions")) - form.until
+        connection.execute(sa.text("update runbell.questions set expires_at = now()"))
+    told = asked(database, dispatch, **filled(form, {"name": "Ada"}))
+
+    assert left.total_seconds() == 0
+    assert "is closed" in told.text
+
+
+def test_somebody_else_s_form_of_the_page_does_nothing(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet")
+    told = asked(database, dispatch, **filled(form, {"name": "Eve"}, account="eve"))
+
+    assert "is closed" in told.text
+    assert config_of(started(database, dispatch, **filled(form, {"name": "Ada"})))["name"] == "Ada"
+
+
+def test_a_form_of_the_page_is_taken_back_without_touching_anything_else(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/greet")
+    back = {"text": "/stop", "command": None, "args": {}}
+    told = asked(database, dispatch, **{**filled(form, {}), **back})
+    again = asked(database, dispatch, **{**filled(form, {}), **back})
+
+    assert told.text == "All right, I ask no further."
+    assert "is closed" in again.text
+    assert shown_forms(database)[-1] == (form.key, "cancelled")
+
+
+def test_a_secret_of_the_page_s_form_is_sealed_once_and_never_shown(database, dispatch):
+    form = form_on_the_page(database, dispatch, "/secretive")
+    asked(database, dispatch, **filled(form, {"key": "short"}))
+    again = database.transcript.recent(form_place())[-1].form.form
+    claim = started(database, dispatch, **filled(again, {"key": "open sesame"}))
+    everything = _all_rows(database)
+
+    assert (again.questions[0].kind, again.questions[0].value) == ("secret", "")
+    assert "at least 8" in again.questions[0].error
+    assert str(config_of(claim)["key"]).startswith("sealed:")
+    assert "short" not in everything
+    assert "open sesame" not in everything
+
+
+def _all_rows(database: Database) -> str:
+    with database.engine.begin() as connection:
+        return str([connection.execute(sa.text(f"select * from runbell.{name}")).all() for name in TABLES])
+
+
+TABLES = ("inbox", "outbox", "transcript", "questions", "run_queue", "progress")
+
+
+@pytest.mark.parametrize("channel", ["terminal", "telegram"])
+def test_a_terminal_has_no_forms_and_asks_one_question_at_a_time(database, dispatch, channel):
+    assert asked(database, dispatch, "/greet", channel=channel).form is None
+
+
+def test_forgetting_a_group_ends_what_it_was_asked(database, dispatch):
+    asked(database, dispatch, "/greet", direct=False)
+    asked(database, dispatch, "/greet", direct=False, account="bob")
+    database.transcript.forget(Address(channel="telegram", conversation="c1"))
+
+    assert started(database, dispatch, "Ada", direct=False).job == "assistant"
+    assert started(database, dispatch, "Bob", account="bob", direct=False).job == "assistant"

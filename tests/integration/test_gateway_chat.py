@@ -276,3 +276,15 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_catches_up(
         await slow.until(lambda frame: frame["type"] == "entry" and frame["text"] == "the end", seconds=30)
 
     assert len(slow.of("entry")) == 1
+
+
+async def test_a_form_that_nobody_waits_for_is_refused_and_not_stored(
+    gateway: Gateway, stores: Database, place: str
+) -> None:
+    async with chatting(gateway.socket_url, place, token=gateway.token) as chat:
+        await chat.send(type="form", event_id=f"{place}-e1", form="long gone", values={"key": "a secret"})
+        problem = await chat.until(lambda told: told["type"] == "problem")
+
+    assert (problem["event_id"], problem["form"]) == (f"{place}-e1", "long gone")
+    assert "Nothing was done" in problem["detail"]
+    assert stores.inbox.unfinished(Address(channel="web", conversation=place)) == []

@@ -3,6 +3,8 @@
 // A turn is what belongs together on the page: a message, the run it started, the answers. Frames may come twice, late
 // or after a gap; applying one again changes nothing.
 
+import { Drafts } from "./drafts.js";
+
 const MAX_TURNS = 300;
 const SETTLED = new Set(["answered", "failed", "dead"]);
 
@@ -10,12 +12,14 @@ export class Conversation {
   #entries = new Set();
   #byMessage = new Map();
   #byEvent = new Map();
+  #own = new Set(); // messages that were said in this tab
   #serial = 0;
 
   constructor(id) {
     this.id = id;
     this.lastEntry = 0;
     this.turns = new Map(); // key → turn
+    this.drafts = new Drafts();
     this.gap = false; // some progress was lost: a new hello brings a snapshot
   }
 
@@ -52,9 +56,31 @@ export class Conversation {
     turn.version++;
   }
 
+  /** Send a form. */
+  fill(frame) {
+    this.drafts.send(frame);
+    this.#drawn(frame.form);
+  }
+
+  /** Tell what is wrong in a form before it is sent. */
+  unreadable(key, errors) {
+    Object.assign(this.drafts.of(key), { errors, focus: true });
+    this.#drawn(key);
+  }
+
+  /** Close a form whose time is over. */
+  expire(key) {
+    if (this.#formOf(key)?.form.state === "open") this.#end({ key, state: "expired" });
+  }
+
   /** Turns in the order of the page. */
   ordered() {
     return [...this.turns.values()].sort((a, b) => a.order - b.order || a.serial - b.serial);
+  }
+
+  /** Whether a message was said in this tab. */
+  saidHere(messageId) {
+    return this.#own.has(messageId);
   }
 
   /** Texts that were said here, oldest first. */
@@ -66,6 +92,8 @@ export class Conversation {
     if (this.#entries.has(entry.id)) return;
     this.#entries.add(entry.id);
     this.lastEntry = Math.max(this.lastEntry, entry.id);
+    if (entry.role === "form") return this.#end(entry.form);
+    if (entry.form?.state === "open") entry.form.until = Date.now() + entry.form.left_s * 1000;
     const turn = entry.message_id ? this.#turnOf(entry.message_id) : this.#turn(`entry:${entry.id}`);
     if (entry.role === "user") this.#userEntry(turn, entry);
     else this.#answer(turn, entry);
@@ -80,7 +108,7 @@ export class Conversation {
   }
 
   #answer(turn, entry) {
-    if (entry.card && this.#renewed(entry)) {
+    if ((entry.card || entry.form) && this.#renewed(entry)) {
       if (!turn.user && !turn.answers.length) this.turns.delete(turn.key);
       return;
     }
@@ -94,16 +122,44 @@ export class Conversation {
     home.version++;
   }
 
-  /** Put a later state of a card into the place of the earlier one; false where none is here. */
+  /** Put a later state of a card or form into the place of the earlier one; false where none is here. */
   #renewed(entry) {
+    const keyOf = ({ card, form }) => (card ?? form)?.key;
     for (const turn of this.turns.values()) {
-      const at = turn.answers.findIndex((answer) => answer.card?.key === entry.card.key && answer.id < entry.id);
+      const at = turn.answers.findIndex((answer) => keyOf(answer) === keyOf(entry) && answer.id < entry.id);
       if (at < 0) continue;
       turn.answers[at] = { ...entry, at: turn.answers[at].at };
       turn.version++;
+      if (entry.form) this.#back(entry.form.key);
       return true;
     }
     return false;
+  }
+
+  /** The answer that shows a form. */
+  #formOf(key) {
+    for (const turn of this.turns.values()) {
+      const answer = turn.answers.find(({ form }) => form?.key === key);
+      if (answer) return answer;
+    }
+    return null;
+  }
+
+  #end({ key, state }) {
+    this.drafts.forget(key);
+    const answer = this.#formOf(key);
+    if (!answer) return;
+    answer.form = { key, state, title: answer.form.title };
+    this.#drawn(key);
+  }
+
+  #back(key, problem) {
+    this.drafts.back(key, problem);
+    this.#drawn(key);
+  }
+
+  #drawn(key) {
+    for (const turn of this.turns.values()) if (turn.answers.some(({ form }) => form?.key === key)) turn.version++;
   }
 
   /** Whether the talk went on, and was answered, after this turn: its answer would appear out of sight. */
@@ -122,8 +178,8 @@ export class Conversation {
 
   #snapshot(frame) {
     const turn = this.#turnOf(frame.message_id, frame.event_id);
-    turn.user ??= { text: frame.text, at: null, problem: null };
-    turn.user.state = "accepted";
+    if (frame.text) turn.user ??= { text: frame.text, at: null, problem: null };
+    if (turn.user) turn.user.state = "accepted";
     turn.status = frame.status;
     if (frame.run_id) turn.run = { ...turn.run, id: frame.run_id, url: frame.run_url };
     if (frame.seq >= turn.seq) {
@@ -139,7 +195,9 @@ export class Conversation {
     const turn = this.#turnOf(frame.message_id, frame.event_id);
     if (turn.user) Object.assign(turn.user, { state: "accepted", problem: null });
     if (!turn.status) turn.status = "received";
+    this.#own.add(frame.message_id);
     turn.version++;
+    this.drafts.accepted(frame.event_id, frame.message_id);
   }
 
   #progress(frame) {
@@ -169,9 +227,13 @@ export class Conversation {
     const turn = this.#turnOf(frame.message_id);
     turn.status = frame.status;
     turn.version++;
+    const key = this.drafts.ofMessage(frame.message_id);
+    if (key) this.#back(key); // neither started nor asked for again: its answer says why
   }
 
   #problem(frame) {
+    const key = this.drafts.ofEvent(frame.event_id);
+    if (key) return this.#back(key, { closed: Boolean(frame.form), detail: frame.detail || frame.title });
     const turn = frame.event_id && this.#byEvent.get(frame.event_id);
     if (!turn || turn.messageId) return;
     turn.user.state = "refused";

@@ -51,6 +51,9 @@ const timeline = new Timeline({
     edit: (turn) => (discard(turn), composer.write(turn.user.text)),
     discard,
     stop,
+    fill: (form, values) => sendForm({ form: form.key, values }),
+    takeBack: (form) => sendForm({ form: form.key, cancel: true }),
+    unreadable: (form, errors) => (conversation.unreadable(form.key, errors), timeline.changed()),
   },
 });
 
@@ -114,6 +117,14 @@ function messageFrame({ event_id: eventId, text }) {
   return { type: "message", event_id: eventId, text };
 }
 
+/** Send a form; it is kept in memory only until it is accepted, since it may hold secrets. */
+function sendForm(said) {
+  const frame = { type: "form", event_id: storage.newId(), ...said };
+  conversation.fill(frame);
+  timeline.changed();
+  if (connection.state === "ready") connection.send(frame);
+}
+
 function discard(turn) {
   storage.forgetUnsent(entry.id, turn.eventId);
   conversation.unsay(turn.eventId);
@@ -139,6 +150,7 @@ function resend(olderThan = 0) {
 
 function ready() {
   resend();
+  for (const frame of conversation.drafts.unaccepted()) connection.send(frame);
   if (!catalogue) loadCommands();
 }
 
@@ -148,6 +160,7 @@ function receive(frame) {
   if (frame.type === "accepted") storage.forgetUnsent(entry.id, frame.event_id);
   conversation.apply(frame);
   if (frame.type === "entry") entryCame(frame);
+  if (frame.type === "entry" && frame.form?.state === "open") formCame(frame);
   if (conversation.gap) resync();
   timeline.changed();
 }
@@ -161,12 +174,21 @@ function welcome(frame) {
 function problem({ title, detail, event_id: eventId }) {
   const record = eventId && storage.unsent(entry.id).find((each) => each.event_id === eventId);
   if (record) storage.keepUnsent(entry.id, { ...record, problem: detail || title });
+  else if (conversation.drafts.ofEvent(eventId)) return; // told in the form
   else if (connection.state !== "ready") refusal = { title, detail };
   else status.notice(say("problem", { title, detail: detail ?? "" }));
 }
 
+/** Close a form when its time is over; put the cursor into one that answers what was just said here. */
+function formCame({ form, message_id: messageId, at }) {
+  const here = conversation;
+  setTimeout(() => (here.expire(form.key), timeline.changed()), form.left_s * 1000);
+  const isNew = connection.state === "ready" && Date.now() - new Date(at) < 10_000;
+  if (isNew && here.saidHere(messageId) && document.activeElement === byId("box") && !byId("box").value) here.drafts.of(form.key).focus = true;
+}
+
 function entryCame({ role, text, at }) {
-  if (role !== "user" && connection.state === "ready" && Date.now() - new Date(at) < 60_000) announce(text);
+  if (role !== "user" && text && connection.state === "ready" && Date.now() - new Date(at) < 60_000) announce(text);
   if (role !== "user" || entry.title) return;
   entry = { ...entry, title: text.trim().replace(/\s+/g, " ").slice(0, TITLE_LENGTH), at };
   storage.keepConversation(entry);

@@ -2,6 +2,7 @@
 
 import { answerBody, partialBody, userBody } from "./bubble.js";
 import { el } from "./dom.js";
+import { focusForm, formBody } from "./form.js";
 import { isSettled } from "./conversation.js";
 import { duration, strip, tick } from "./strip.js";
 import { region, say } from "./words.js";
@@ -16,7 +17,7 @@ export class Timeline {
   #follow = true;
   #conversation = null;
 
-  /** `actions`: say(text), edit(turn), resend(turn), discard(turn), stop(turn), online(). */
+  /** `actions`: say(text), edit(turn), resend(turn), discard(turn), stop(turn), online(), and those of a form. */
   constructor({ list, scroller, empty, latest, actions }) {
     Object.assign(this, { list, scroller, empty, latest, actions });
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
@@ -66,7 +67,17 @@ export class Timeline {
     turns.forEach((turn, index) => this.#place(turn, turns, index));
     if (this.#follow) this.toEnd();
     else this.latest.hidden = this.#nearEnd();
+    this.#focus();
     this.#drawnIn = performance.now() - began;
+  }
+
+  #focus() {
+    for (const [key, draft] of this.#conversation.drafts.all()) {
+      if (!draft.focus) continue;
+      draft.focus = false;
+      focusForm(this.list, key);
+      this.#follow = this.#nearEnd(); // the field stays in sight, though the form may end below
+    }
   }
 
   #dropGone(present) {
@@ -104,9 +115,9 @@ export class Timeline {
       day && day !== dayOf(turns[index - 1]) ? el("div", { class: "day" }, dayWord(day)) : null,
       turn.user ? this.#kept(view, "user", JSON.stringify(turn.user) + this.actions.online(), () => userBody(turn, this.actions)) : null,
       turn.inAnswerTo ? el("p", { class: "in-answer-to" }, say("in_answer_to", { text: turn.inAnswerTo.slice(0, 80) })) : null,
-      turn.user || turn.ops.size || turn.messageId ? strip(turn, this.actions) : null,
+      turn.user || turn.ops.size ? strip(turn, this.actions) : null,
       turn.partial ? partialBody(turn) : null,
-      ...turn.answers.map((answer) => this.#kept(view, `answer ${answer.id}`, next?.user.text ?? "", () => answerBody(answer, next?.user.text, this.actions))),
+      ...turn.answers.map((answer) => this.#answer(view, answer, next?.user.text)),
       isSettled(turn) && turn.status !== null && turn.status !== "answered" && !turn.answers.length && !turn.partial ? el("p", { class: "no-answer", role: "alert" }, say("no_answer")) : null,
     ];
     view.node.dataset.message = turn.messageId ?? "";
@@ -114,6 +125,14 @@ export class Timeline {
     const total = [...turn.ops.values()].reduce((sum, op) => sum + (op.ms ?? 0), 0);
     if (total) view.node.title = duration(total);
     place(view.node, parts.filter(Boolean));
+  }
+
+  #answer(view, answer, nextText) {
+    if (!answer.form) return this.#kept(view, `answer ${answer.id}`, nextText ?? "", () => answerBody(answer, nextText, this.actions));
+    const { state, key } = answer.form;
+    const draft = state === "open" ? this.#conversation.drafts.of(key) : {};
+    const stamp = JSON.stringify([state, draft.errors, draft.problem, Boolean(draft.sending)]);
+    return this.#kept(view, `answer ${answer.id}`, stamp, () => formBody(answer, draft, this.actions));
   }
 
   /** Draw a part once per `stamp`: selections, open images and scrolled code survive what happens around them. */

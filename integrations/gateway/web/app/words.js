@@ -27,6 +27,10 @@ const WORDS = {
     latest: "Newest messages", choices: "Choices", suggestions: "Suggestions", required: "required", default: "default {value}",
     today: "Today", yesterday: "Yesterday", open_file: "Open {name}", commands_failed: "The list of commands can't be loaded ({detail}).",
     problem: "{title}: {detail}", dismiss: "Dismiss",
+    form_title: "{command} needs a little more", form_cancel: "Cancel", form_sending: "Sending…", form_until: "Open until {time}",
+    form_choose: "Choose…", yes: "Yes", no: "No", form_sealed: "kept sealed and shown nowhere", form_unreadable: "This can't be read. Expected: {hint}.",
+    form_answered: "Answered", form_cancelled: "Cancelled", form_replaced: "Replaced by what came next", form_expired: "Closed after ten minutes without an answer",
+    form_closed: "This form is closed: it was answered, cancelled or replaced. Nothing was done.", form_refused: "Not sent: {problem}",
   },
   zh: {
     title: "Runbell", skip: "跳到输入框", menu: "会话", close: "关闭",
@@ -54,6 +58,10 @@ const WORDS = {
     latest: "最新消息", choices: "选项", suggestions: "建议", required: "必填", default: "默认 {value}",
     today: "今天", yesterday: "昨天", open_file: "打开 {name}", commands_failed: "无法加载命令列表（{detail}）。",
     problem: "{title}：{detail}", dismiss: "关闭提示",
+    form_title: "{command} 还需要一些信息", form_cancel: "取消", form_sending: "正在发送…", form_until: "{time} 前有效",
+    form_choose: "请选择…", yes: "是", no: "否", form_sealed: "加密保存，不会显示", form_unreadable: "无法识别，应为：{hint}。",
+    form_answered: "已填写", form_cancelled: "已取消", form_replaced: "已被后续内容取代", form_expired: "十分钟内未填写，已关闭",
+    form_closed: "此表单已关闭：已填写、取消或被取代。未执行任何操作。", form_refused: "未发送：{problem}",
   },
 };
 
