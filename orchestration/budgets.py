@@ -1,87 +1,83 @@
-"""What tenants have spent, and what is left of their budgets.
+"""What is left of tenants' budgets, and what is held of it for requests under way, by all processes together.
 
-What is left is the most that one request may cost, at its longest: models without a price answer on. Requests under way
-count so, in each process by itself.
+What is left is the most that one request may cost, at its longest: models without a price answer on. A tenant without
+a budget, or a request that can cost nothing, asks no database.
 """
 
-import threading
-import time
-from collections import defaultdict
+import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 from integrations.database import Database
+from integrations.database.spending import Held
+from integrations.errors import RunbellError
 from serving.fleet import Fleet
 
 SOFT = 0.8
-FRESH_S = 2.0
+LATER_S = 30.0
+"""Seconds beyond a request's time-out for which is held: until then its line is in the ledger, or nobody writes it."""
+_log = logging.getLogger(__name__)
 
 
-class Budgets:
-    """Asked anew every two seconds, with what this process added meanwhile. Thread-safe."""
+@dataclass(frozen=True)
+class Reserved:
+    """What one request may cost."""
 
-    def __init__(self, database: Database, fleet: Callable[[], Fleet]) -> None:
-        self._database = database
-        self._fleet = fleet
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[float, float]] = {}
-        self._reserved: defaultdict[str, float] = defaultdict(float)
+    limits: dict[str, float]
+    held: Held
 
-    def reserve(self, tenant: str, prices: Sequence[float]) -> tuple[float | None, float]:
-        """Hold the highest of some prices that can be paid, of which a request will cost one at its longest.
-
-        Returns what a tenant may still spend, None where there is no budget or nothing to pay; and what is held.
-        """
-        limits = self._limits(tenant)
-        if not limits or not any(prices):
-            return None, 0.0
-        spent = {span: self._spent(tenant, span) for span, _ in limits}
-        with self._lock:
-            left = max(min(limit - spent[span] for span, limit in limits) - self._reserved[tenant], 0.0)
-            held = max((price for price in prices if price <= left), default=0.0)
-            self._reserved[tenant] += held
-        return left, held
-
-    def release(self, tenant: str, held: float) -> None:
-        """Let go what was held for a request: what it has cost is counted."""
-        with self._lock:
-            self._reserved[tenant] = max(self._reserved[tenant] - held, 0.0)
-
-    def notice(self, tenant: str) -> str:
-        """Return a word where most of a budget is spent."""
-        for span, limit in self._limits(tenant):
-            spent = self._spent(tenant, span)
-            if spent >= SOFT * limit:
-                share = f"{100 * spent / limit:.0f} %" if limit else "all"
+    def notice(self, price: float) -> str:
+        """Return a word where most of a budget is spent once this request has cost so much."""
+        for span, (spent, limit) in self._stand().items():
+            if spent + price >= SOFT * limit:
+                share = f"{100 * (spent + price) / limit:.0f} %" if limit else "all"
                 return f"{share} of the budget per {span} is spent"
         return ""
 
-    def told(self, tenant: str) -> str:
-        """Say how the budgets stand."""
-        stand = [f"{self._spent(tenant, span):.2f} of {limit:.2f} per {span}" for span, limit in self._limits(tenant)]
+    def told(self) -> str:
+        """Say how the budgets stood."""
+        stand = [f"{spent:.2f} of {limit:.2f} per {span}" for span, (spent, limit) in self._stand().items()]
         return f"The budget is used up ({', '.join(stand)}; from midnight UTC)."
 
-    def add(self, tenant: str, price: float) -> None:
-        """Count what a request has cost, until the ledger is read again."""
-        with self._lock:
-            for (who, span), (at, spent) in list(self._known.items()):
-                if who == tenant:
-                    self._known[who, span] = (at, spent + price)
+    def _stand(self) -> dict[str, tuple[float, float]]:
+        spent = {"day": self.held.today, "month": self.held.this_month}
+        return {span: (spent[span], limit) for span, limit in self.limits.items()}
 
-    def _limits(self, tenant: str) -> list[tuple[str, float]]:
-        found: list[tuple[str, float]] = []
+
+class Budgets:
+    """The budgets of a Fleet's policy. Thread-safe; blocks for one statement."""
+
+    def __init__(self, database: Database, fleet: Callable[[], Fleet]) -> None:
+        self._spending = database.spending
+        self._fleet = fleet
+
+    def reserve(self, tenant: str, prices: Sequence[float], timeout_s: float) -> Reserved | None:
+        """Hold the highest of some prices that can be paid, of which a request will cost one at its longest.
+
+        None where there is no budget, or nothing to pay. Raises `Unavailable` where nobody can say what is left.
+        """
+        limits = self._limits(tenant)
+        if not limits or not any(prices):
+            return None
+        per_day, per_month = limits.get("day"), limits.get("month")
+        seconds = timeout_s + LATER_S
+        held = self._spending.hold(tenant, prices, per_day=per_day, per_month=per_month, seconds=seconds)
+        return Reserved(limits, held)
+
+    def release(self, reserved: Reserved | None) -> None:
+        """Let go what was held for a request that has cost nothing."""
+        if reserved is None or reserved.held.id is None:
+            return
+        try:
+            self._spending.release(reserved.held.id)
+        except RunbellError as error:
+            _log.warning("a budget is held longer than its request took: %s", error)
+
+    def _limits(self, tenant: str) -> dict[str, float]:
+        """Return the strictest limit of each span that has one."""
+        found: dict[str, float] = {}
         for rules in self._fleet().policy.of(tenant):
-            told = (("day", rules.budget_per_day), ("month", rules.budget_per_month))
-            found += [(span, limit) for span, limit in told if limit is not None]
+            for span, limit in (("day", rules.budget_per_day), ("month", rules.budget_per_month)):
+                if limit is not None:
+                    found[span] = min(limit, found.get(span, limit))
         return found
-
-    def _spent(self, tenant: str, span: str) -> float:
-        with self._lock:
-            known = self._known.get((tenant, span))
-        if known is None or time.monotonic() - known[0] > FRESH_S:
-            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            since = midnight if span == "day" else midnight.replace(day=1)
-            known = (time.monotonic(), self._database.usage.spent(tenant, since))
-            with self._lock:
-                self._known[tenant, span] = known
-        return known[1]

@@ -17,7 +17,7 @@ from integrations.errors import BudgetSpent, Forbidden, Misconfigured, RunbellEr
 from integrations.gateway.services import OWNED_CHANNELS, OWNER
 from integrations.security.secrets import resolve
 from integrations.settings import Settings
-from orchestration.budgets import Budgets
+from orchestration.budgets import Budgets, Reserved
 from serving.fleet import EMBED, Fleet, ModelSpec
 from serving.prompt_size import at_most, tokens, whole
 from serving.schema import ChatChunk, ChatRequest, Decision, Origin, Usage
@@ -36,14 +36,14 @@ class Ledger:
         self.fleet = fleet
         self.budgets = Budgets(database, fleet)
 
-    def open(self, request: ChatRequest) -> "Call":
-        """Hold what a request may cost at its longest, within what is left."""
+    def open(self, request: ChatRequest, timeout_s: float) -> "Call":
+        """Hold what a request may cost at its longest, within what is left, while it may take."""
         tenant = request.origin.tenant or self._tenant
         origin = request.origin.model_copy(update={"tenant": tenant})
-        left, held = self.budgets.reserve(tenant, self._longest(request))
-        ceilings = [price for price in (request.max_price, left) if price is not None]
+        reserved = self.budgets.reserve(tenant, self._longest(request), timeout_s)
+        ceilings = [price for price in (request.max_price, reserved and reserved.held.left) if price is not None]
         request = request.model_copy(update={"origin": origin, "max_price": min(ceilings, default=None)})
-        return Call(self, request, left, held)
+        return Call(self, request, reserved)
 
     def _longest(self, request: ChatRequest) -> list[float]:
         """Return what each model that may be asked would cost at its longest."""
@@ -51,21 +51,20 @@ class Ledger:
         specs = [fleet.models[name] for name in fleet.candidates(request.model) if name in fleet.models]
         return [spec.price.of(size, request.max_tokens) for spec in specs]
 
-    def embedding(self, origin: Origin, texts: Sequence[str]) -> "EmbeddingCall":
+    def embedding(self, origin: Origin, texts: Sequence[str], timeout_s: float) -> "EmbeddingCall":
         """Hold what vectors of these texts may cost. Raises `BudgetSpent` where that is more than is left."""
         fleet, tenant = self.fleet(), origin.tenant or self._tenant
         spec = fleet.models[fleet.embedder]
         longest = spec.price.of(at_most(texts, spec.context_tokens), 0)
-        left, held = self.budgets.reserve(tenant, [longest])
-        if left is not None and longest > left:
-            told = f"{self.budgets.told(tenant)} {spec.name} may cost {longest:.4f} {spec.price.currency} for these"
-            raise BudgetSpent(f"{told} texts, and {left:.4f} is the limit.")
-        return EmbeddingCall(self, origin.model_copy(update={"tenant": tenant}), spec, texts, held)
+        reserved = self.budgets.reserve(tenant, [longest], timeout_s)
+        if reserved is not None and longest > reserved.held.left:
+            told = f"{reserved.told()} {spec.name} may cost {longest:.4f} {spec.price.currency} for these texts"
+            raise BudgetSpent(f"{told}, and {reserved.held.left:.4f} is the limit.")
+        return EmbeddingCall(self, origin.model_copy(update={"tenant": tenant}), spec, texts, reserved)
 
-    def enter(self, origin: Origin, usage: Usage, decision: Decision) -> None:
-        """Write one line."""
+    def enter(self, origin: Origin, usage: Usage, decision: Decision, reserved: Reserved | None) -> None:
+        """Write one line, in the place of what was held."""
         tenant = origin.tenant or self._tenant
-        self.budgets.add(tenant, decision.price)
         try:
             self._database.usage.record(
                 tenant=tenant,
@@ -85,6 +84,7 @@ class Ledger:
                 price=decision.price,
                 currency=decision.currency,
                 from_cache=decision.from_cache,
+                hold=reserved.held.id if reserved else None,
             )
         except RunbellError as error:
             # The answer is there and paid for: it is worth more than its line in the ledger.
@@ -94,11 +94,10 @@ class Ledger:
 class Call:
     """One request's account; what was said is entered once, whatever happens."""
 
-    def __init__(self, ledger: Ledger, request: ChatRequest, left: float | None, held: float) -> None:
+    def __init__(self, ledger: Ledger, request: ChatRequest, reserved: Reserved | None) -> None:
         self._ledger = ledger
         self.request = request
-        self._tenant = request.origin.tenant or ""
-        self._left, self._held = left, held
+        self._reserved = reserved
         self._began = time.monotonic()
         self._first_ms: float | None = None
         self._said = ""
@@ -115,30 +114,33 @@ class Call:
         if decision is None or chunk.usage is None:
             return chunk
         if self._first_time():
-            self._ledger.enter(self.request.origin, chunk.usage.model_copy(update={"total_ms": self._ms()}), decision)
-        return chunk.model_copy(update={"decision": decision.model_copy(update={"notice": self._notice()})})
+            used = chunk.usage.model_copy(update={"total_ms": self._ms()})
+            self._ledger.enter(self.request.origin, used, decision, self._reserved)
+        notice = self._reserved.notice(decision.price) if self._reserved else ""
+        return chunk.model_copy(update={"decision": decision.model_copy(update={"notice": notice})})
 
     def refused(self, error: RunbellError) -> RunbellError:
         """Return `BudgetSpent` in place of the price that was too high for what is left."""
-        if self._left is not None and isinstance(error, Forbidden) and "is the limit" in str(error):
-            return BudgetSpent(f"{self._ledger.budgets.told(self._tenant)} {error}")
+        if self._reserved and isinstance(error, Forbidden) and "is the limit" in str(error):
+            return BudgetSpent(f"{self._reserved.told()} {error}")
         return error
 
     def close(self, error: BaseException | None = None) -> None:
         """Enter what was said to somebody who left early, or until it broke off; let go what was held."""
+        if not self._first_time():
+            return
         left_early = error is not None and not isinstance(error, RunbellError)
-        try:
-            decision = self._decision or (self._likely() if left_early else None)
-            if decision is not None and self._first_time():
-                used = Usage(
-                    tokens_in=whole(self.request),
-                    tokens_out=tokens(self._said),
-                    first_token_ms=self._first_ms,
-                    total_ms=self._ms(),
-                )
-                self._ledger.enter(self.request.origin, used, self._priced(decision, used))
-        finally:
-            self._ledger.budgets.release(self._tenant, self._held)
+        decision = self._decision or (self._likely() if left_early else None)
+        if decision is None:
+            self._ledger.budgets.release(self._reserved)
+            return
+        used = Usage(
+            tokens_in=whole(self.request),
+            tokens_out=tokens(self._said),
+            first_token_ms=self._first_ms,
+            total_ms=self._ms(),
+        )
+        self._ledger.enter(self.request.origin, used, self._priced(decision, used), self._reserved)
 
     def _likely(self) -> Decision | None:
         """Return who was probably asked, where somebody left before the first token: reading is paid for too."""
@@ -159,12 +161,6 @@ class Call:
         price = spec.price.of(usage.tokens_in, usage.tokens_out)
         return decision.model_copy(update={"price": price, "currency": spec.price.currency})
 
-    def _notice(self) -> str:
-        try:
-            return self._ledger.budgets.notice(self._tenant)
-        except RunbellError:
-            return ""  # the answer is there; the next request is refused while nobody knows what is left
-
     def _first_time(self) -> bool:
         with self._lock:
             first, self._entered = not self._entered, True
@@ -177,27 +173,28 @@ class Call:
 class EmbeddingCall:
     """The account of one request for vectors."""
 
-    def __init__(self, ledger: Ledger, origin: Origin, spec: ModelSpec, texts: Sequence[str], held: float) -> None:
+    def __init__(
+        self, ledger: Ledger, origin: Origin, spec: ModelSpec, texts: Sequence[str], reserved: Reserved | None
+    ) -> None:
         self._ledger = ledger
         self._origin = origin
         self._spec = spec
         self._texts = texts
-        self._held = held
+        self._reserved = reserved
         self._began = time.monotonic()
 
     def close(self, taken: int | None, error: BaseException | None = None) -> None:
         """Enter the tokens taken, estimated where somebody left early; let go what was held. Call it once."""
         if taken is None and error is not None and not isinstance(error, RunbellError):
             taken = sum(min(tokens(text), self._spec.context_tokens) for text in self._texts)
-        try:
-            if taken is not None:
-                price, total_ms = self._spec.price, round((time.monotonic() - self._began) * 1000, 1)
-                usage = Usage(tokens_in=taken, tokens_out=0, total_ms=total_ms)
-                decision = Decision(route=EMBED, model=self._spec.name, reason="the embedder")
-                told = {"price": price.of(taken, 0), "currency": price.currency}
-                self._ledger.enter(self._origin, usage, decision.model_copy(update=told))
-        finally:
-            self._ledger.budgets.release(self._origin.tenant or "", self._held)
+        if taken is None:
+            self._ledger.budgets.release(self._reserved)
+            return
+        price, total_ms = self._spec.price, round((time.monotonic() - self._began) * 1000, 1)
+        usage = Usage(tokens_in=taken, tokens_out=0, total_ms=total_ms)
+        decision = Decision(route=EMBED, model=self._spec.name, reason="the embedder")
+        told = {"price": price.of(taken, 0), "currency": price.currency}
+        self._ledger.enter(self._origin, usage, decision.model_copy(update=told), self._reserved)
 
 
 def of_this_installation() -> "Opening":
@@ -234,13 +231,13 @@ class OwnersAccounts:
         self._tenant = tenant
         self._ledger = Ledger(database, tenant, fleet)
 
-    def open(self, request: ChatRequest) -> Call:
+    def open(self, request: ChatRequest, timeout_s: float) -> Call:
         """Open the owner's account for one request."""
-        return self._ledger.open(request.model_copy(update={"origin": self._origin()}))
+        return self._ledger.open(request.model_copy(update={"origin": self._origin()}), timeout_s)
 
-    def embedding(self, texts: Sequence[str]) -> EmbeddingCall:
+    def embedding(self, texts: Sequence[str], timeout_s: float) -> EmbeddingCall:
         """Open the owner's account for the vectors of some texts."""
-        return self._ledger.embedding(self._origin(), texts)
+        return self._ledger.embedding(self._origin(), texts, timeout_s)
 
     def _origin(self) -> Origin:
         try:

@@ -31,7 +31,8 @@ class MeteredModels(ModelLayer):
         self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
     ) -> Iterator[ChatChunk]:
         """Ask the model. Raises `BudgetSpent` where only models answer that the budget can't pay."""
-        call = self._ledger.open(request.model_copy(update={"origin": origin_of(request.origin, self._tenant)}))
+        request = request.model_copy(update={"origin": origin_of(request.origin, self._tenant)})
+        call = self._ledger.open(request, timeout_s)
         ended: BaseException | None = None
         try:
             chunks = self._models.stream(call.request, timeout_s=timeout_s, traceparent=traceparent)

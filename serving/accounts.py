@@ -48,11 +48,11 @@ class EmbeddingTally(Protocol):
 class Accounts(Protocol):
     """The accounts. Methods block; safe to share between threads."""
 
-    def open(self, request: ChatRequest) -> Tally:
-        """Hold what a request may cost. Raises `Unavailable` where nobody can say what is left."""
+    def open(self, request: ChatRequest, timeout_s: float) -> Tally:
+        """Hold what a request may cost while it may take. Raises `Unavailable` where nobody can say what is left."""
         ...
 
-    def embedding(self, texts: Sequence[str]) -> EmbeddingTally:
+    def embedding(self, texts: Sequence[str], timeout_s: float) -> EmbeddingTally:
         """Hold what the vectors of these texts may cost. Raises `BudgetSpent`, or `Unavailable` like `open`."""
         ...
 
@@ -73,10 +73,14 @@ def opening(reference: str | None) -> Opening | None:
 
 
 async def counted(
-    accounts: Accounts, request: ChatRequest, ask: Callable[[ChatRequest], AsyncGenerator[ChatChunk]]
+    accounts: Accounts,
+    request: ChatRequest,
+    timeout_s: float,
+    ask: Callable[[ChatRequest], AsyncGenerator[ChatChunk]],
 ) -> AsyncGenerator[ChatChunk]:
     """Yield the answer, and have it entered however it ends."""
-    tally, ended = await _opened(lambda: accounts.open(request), lambda tally: tally.close(None)), None
+    ended: BaseException | None = None
+    tally = await _opened(lambda: accounts.open(request, timeout_s), lambda tally: tally.close(None))
     try:
         async with aclosing(ask(tally.request)) as chunks:
             async for chunk in chunks:
@@ -96,10 +100,10 @@ async def counted(
 
 
 async def counted_embeddings(
-    accounts: Accounts, texts: Sequence[str], ask: Callable[[], Awaitable[list[Embedding]]]
+    accounts: Accounts, texts: Sequence[str], timeout_s: float, ask: Callable[[], Awaitable[list[Embedding]]]
 ) -> list[Embedding]:
     """Return the vectors, and have them entered also where whoever asked does not wait for them."""
-    tally = await _opened(lambda: accounts.embedding(texts), lambda tally: tally.close(None, None))
+    tally = await _opened(lambda: accounts.embedding(texts, timeout_s), lambda tally: tally.close(None, None))
     try:
         embeddings = await ask()
     except BaseException as error:

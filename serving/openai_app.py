@@ -109,7 +109,7 @@ class Models:
         def begin(request: ChatRequest) -> AsyncGenerator[ChatChunk]:
             return ask(self._router, self._door, request, self._timeout_s, traceparent)
 
-        return counted(self._accounts, request, begin) if self._accounts else begin(request)
+        return counted(self._accounts, request, self._timeout_s, begin) if self._accounts else begin(request)
 
     async def embed(self, texts: list[str], traceparent: str | None) -> list[Embedding]:
         """Return one embedding per text."""
@@ -118,7 +118,9 @@ class Models:
             app = self._door.app(self.fleet.embedder)
             return cast("list[Embedding]", await self._door.call(app, "embed", texts, self._timeout_s, traceparent))
 
-        return await (counted_embeddings(self._accounts, texts, ask) if self._accounts else ask())
+        if self._accounts is None:
+            return await ask()
+        return await counted_embeddings(self._accounts, texts, self._timeout_s, ask)
 
     async def status(self) -> list[dict[str, Any]]:
         """Return how each model is doing; the load is that of one of its replicas."""

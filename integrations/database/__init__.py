@@ -44,6 +44,7 @@ from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
 from integrations.database.schedules import NewSchedule, Schedule, Schedules
 from integrations.database.sealed import Sealed
+from integrations.database.spending import Spending
 from integrations.database.usage import Usage
 from integrations.files import FileStore
 from integrations.settings_access import Access
@@ -106,6 +107,7 @@ class Database:
         self.sealed = Sealed(self.engine)
         self.workers = Workers(self.engine)
         self.usage = Usage(self.engine)
+        self.spending = Spending(self._live)
         self.answers = Answers(self.engine)
         self.retention = Retention(self.engine)
         self.progress = Progress(self._live)

@@ -45,6 +45,8 @@ _OPEN = (
     "lease_until < :before and not exists (select from runbell.inbox i where i.id = growing.message_id"
     " and i.state in ('received', 'running', 'waiting'))"
 )
+# The days of this month are what budgets are reckoned by.
+_PAST = "day < cast(:before as date) and day < cast(date_trunc('month', now() at time zone 'utc') as date)"
 _RULES = (
     _Rule("progress", "message_id, seq", "at < :before", "progress"),
     _Rule("growing", "message_id", _OPEN, "progress"),
@@ -68,6 +70,8 @@ _RULES = (
     _Rule("workers", "id", "heartbeat_at < :before", "progress"),
     _Rule("transcript", "id", "at < :before", "summary"),
     _Rule("usage", "id", "at < :before", "summary"),
+    _Rule("spending", "tenant, day", _PAST, "summary"),
+    _Rule("holds", "id", "until < :before", "progress"),
     _Rule("inbox", "id", "accepted_at < :before and state in ('answered', 'failed', 'dead')", "summary"),
     _Rule("conversations", "tenant, channel, conversation", "active_at < :before", "summary"),
 )

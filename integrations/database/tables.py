@@ -238,3 +238,23 @@ usage = sa.Table(
 )
 sa.Index("usage_at_ix", usage.c.at)
 sa.Index("usage_tenant_ix", usage.c.tenant, usage.c.at)
+
+# The ledger's prices by day, of which a budget is a sum; a trigger keeps it with each line.
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("price", sa.Float, nullable=False),
+)
+
+# What requests under way may cost at their longest. Written by `runbell.hold`; gone with the request's line.
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("price", sa.Float, nullable=False),
+    sa.Column("until", Instant, nullable=False),
+)
+sa.Index("holds_tenant_ix", holds.c.tenant)

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from integrations.database.engine import Store
-from integrations.database.tables import usage
+from integrations.database.tables import holds, usage
 
 MOST = 100
 RUNS = 50
@@ -108,16 +108,11 @@ class Usage(Store):
         price: float = 0.0,
         currency: str = "USD",
         from_cache: bool | None = None,
+        hold: int | None = None,
     ) -> None:
-        """Add one request."""
-        row = {name: value for name, value in locals().items() if name != "self"}
+        """Add one request; what it has cost takes the place of what was held for it."""
+        row = {name: value for name, value in locals().items() if name not in {"self", "hold"}}
         with self._transaction() as connection:
             connection.execute(sa.insert(usage).values(row))
-
-    def spent(self, tenant: str, since: datetime) -> float:
-        """Return what a tenant's requests have cost since then."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(usage.c.price), 0.0)).where(
-            usage.c.tenant == tenant, usage.c.at >= since
-        )
-        with self._transaction() as connection:
-            return float(connection.execute(query).scalar_one())
+            if hold is not None:
+                connection.execute(sa.delete(holds).where(holds.c.id == hold))

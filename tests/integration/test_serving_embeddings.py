@@ -143,7 +143,7 @@ async def test_who_leaves_pays_and_holds_nothing(database: Database):
     async def ask() -> list[Embedding]:
         return await engine.embed(["word " * 10], 1, None)
 
-    asking = asyncio.ensure_future(counted_embeddings(accounts, ["word " * 10], ask))
+    asking = asyncio.ensure_future(counted_embeddings(accounts, ["word " * 10], 60, ask))
     await engine.begun.wait()
     asking.cancel()
     await asyncio.wait([asking])
@@ -190,7 +190,7 @@ def test_no_text_has_more_tokens_than_are_held_for_it(tmp_path: Path, text: str)
 
 def _affords(accounts: OwnersAccounts, tokens: int) -> bool:
     try:
-        accounts.embedding(["a" * (tokens - 2)]).close(None)
+        accounts.embedding(["a" * (tokens - 2)], 60).close(None)
     except BudgetSpent:
         return False
     return True
