@@ -169,6 +169,10 @@ def _first_line(error: Exception) -> str:
     return (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
 
 
+ORDINARY = "-"
+"""Payload on `runbell_inbox` where nothing has come that may overtake others, such as a control word."""
+
+
 def notify(connection: sa.Connection, channel: str, payload: str = "") -> None:
     """Wake the listeners of `channel` when this transaction commits."""
     connection.execute(sa.select(sa.func.pg_notify(channel, payload)))

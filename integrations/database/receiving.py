@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 import uuid_utils
 
-from integrations.database.engine import notify
+from integrations.database.engine import ORDINARY, notify
 from integrations.database.records import Received
 from integrations.messages import InboundMessage
 
@@ -52,7 +52,7 @@ def store(
     stored = _insert(connection, list(wanted.values()), priority)
     missing = [m for m in messages if _key(m) not in stored]
     known = _find(connection, missing) if missing else {}
-    for word in {command_word(wanted[key]) or "" for key in stored}:
+    for word in {command_word(wanted[key]) or ORDINARY for key in stored}:
         notify(connection, "runbell_inbox", word)
     seen: set[tuple[str, str, str]] = set()
     results: list[Received] = []

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from integrations.database.callbacks import tell
 from integrations.database.catalogue import close_proposal
 from integrations.database.conversation import append_entry, touch_conversation
-from integrations.database.engine import in_turn, notify
+from integrations.database.engine import ORDINARY, in_turn, notify
 from integrations.database.outbox import enqueue
 from integrations.database.records import ClaimedMessage
 from integrations.database.run_tables import run_queue
@@ -129,4 +129,4 @@ def write_answer(
         "transcript_id": last,
     }
     notify(connection, "runbell_settled", json.dumps(settled))
-    notify(connection, "runbell_inbox")
+    notify(connection, "runbell_inbox", ORDINARY)

@@ -27,6 +27,8 @@ from orchestration.warm.wear import Wear
 
 log = logging.getLogger(__name__)
 
+INBOX, QUEUE = "runbell_inbox", "runbell_runs"
+"""Where work comes from: the channels that tell of it."""
 POLL_S = 2.0
 """How long a missed notification may go unnoticed."""
 BEATS_PER_LEASE = 4
@@ -54,14 +56,14 @@ class Worker:
         self._free = threading.Semaphore(self._threads)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="run")
         self._active = ActiveRuns(runtime)
-        self._wake = threading.Event()
-        self._wake_control = threading.Event()
+        self._wake, self._wake_control = threading.Event(), threading.Event()
         self._stopping = threading.Event()
         self._wear = Wear()
-        self._queue_first = False
-        self._spare = 0
+        self._news = {INBOX, QUEUE}
+        self._queue_first, self._spare = False, 0
         self._loops = Loops(self._stopping)
-        self._listener = Listener(self._database.url, self._channels(), self._heard)
+        channels = [QUEUE, "runbell_cancel", *([] if dispatch is None else [INBOX])]
+        self._listener = Listener(self._database.url, channels, self._heard)
 
     def start(self) -> "Worker":
         """Let everybody know the location's commands, and begin to work; returns at once."""
@@ -120,7 +122,7 @@ class Worker:
         """Take nothing new, go on with the runs of this version, and be done with the last of them. Idempotent."""
         self._wear.leaving = True
         self._beat()
-        self._wake.set()
+        self._look_at(QUEUE)
 
     def drain(self, *, grace_s: float = 10.0) -> None:
         """Take nothing new, let runs end within the grace, hand the others back, and stop. Idempotent."""
@@ -139,48 +141,47 @@ class Worker:
         self._runtime.instance.warm_storage.flush()
         self._database.workers.gone(self._runtime.worker)
 
-    def _channels(self) -> list[str]:
-        channels = ["runbell_runs", "runbell_cancel"]
-        return [*channels, "runbell_inbox"] if self._dispatch is not None else channels
-
     def _heard(self, channel: str, payload: str) -> None:
         """Wake whom it concerns; a reconnection concerns everybody."""
-        if channel == "runbell_cancel":
+        if channel in {"runbell_cancel", ""}:
             self._active.look_at_cancels()
-        elif channel == "runbell_runs":
-            if payload == self._location:
-                self._wake.set()
-        else:
-            self._wake.set()
+        if self._dispatch is not None and (not payload or payload in self._dispatch.words):
             self._wake_control.set()
-            self._active.look_at_cancels()
+        if channel in {INBOX, ""} or payload == self._location:
+            self._look_at(channel or QUEUE, channel or INBOX)
+
+    def _look_at(self, *places: str) -> None:
+        self._news.update(places)
+        self._wake.set()
 
     def _claim_runs(self) -> None:
         """Wait until there may be work and a free thread; claim and hand out as much as fits."""
-        self._wake.wait(POLL_S)
+        if not self._wake.wait(POLL_S):
+            self._news.update((INBOX, QUEUE))  # a notification may have been missed
         self._wake.clear()
-        while not self._stopping.is_set() and not self._wear.hung:
-            slots = self._spare = self._take_slots()
+        while self._news and not self._stopping.is_set() and not self._wear.hung:
+            self._spare = self._take_slots()
             try:
                 self._hand_out()
             finally:
-                unused = self._spare
-                for _ in range(unused):
+                for _ in range(self._spare):
                     self._free.release()
-            if unused == slots:
-                self._wear.idle()
-                return
+        if not self._news:
+            self._wear.idle()
 
     def _hand_out(self) -> None:
-        """Claim for all spare threads, from inbox and queue in turns, so that neither starves the other."""
-        sources = [self._hand_out_runs] if self._dispatch is None else [self._hand_out_messages, self._hand_out_runs]
+        """Claim for all spare threads where there is news, from inbox and queue in turns: neither starves the other."""
+        sources = {INBOX: self._hand_out_messages, QUEUE: self._hand_out_runs}
         self._queue_first = not self._queue_first
-        for source in reversed(sources) if self._queue_first else sources:
-            if self._spare:
-                source()
+        for place in sorted(sources, reverse=self._queue_first):
+            if self._spare and place in self._news:
+                self._news.discard(place)  # before the claim: what comes during it is looked for again
+                sources[place]()
+                if not self._spare:
+                    self._news.add(place)
 
     def _hand_out_messages(self) -> None:
-        if not self._wear.fresh:
+        if not self._wear.fresh or self._dispatch is None:
             return
         for claimed in self._database.inbox.claim(self._runtime.worker, limit=self._spare, lease_s=self._lease_s):
             self._submit(lambda claimed=claimed: self._route(claimed))
@@ -226,12 +227,13 @@ class Worker:
         finally:
             self._wear.ended()
             self._free.release()
-            self._wake.set()
+            if self._wear.leaving:
+                self._look_at(QUEUE)
 
     def _route(self, claimed: ClaimedMessage) -> RunClaim | None:
-        assert self._dispatch is not None
-        # What was stored though the answer was lost makes the second attempt a lost lease.
         dispatch = self._dispatch
+        assert dispatch is not None
+        # What was stored though the answer was lost makes the second attempt a lost lease.
         return patiently(lambda: dispatch(claimed))
 
     def _carry_out(self, claim: RunClaim) -> None:

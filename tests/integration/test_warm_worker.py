@@ -1,8 +1,12 @@
 """Workers of the core location: they route messages, execute what becomes runs, and keep a thread for control."""
 
 import time
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from integrations.messages import MessageStatus, run_id_for
 from tests.warming import WarmHome, eventually, warm
@@ -102,6 +106,37 @@ def _break_off(warm: WarmHome) -> None:
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
         )
+
+
+def test_a_message_is_looked_for_where_messages_are_only(warm: WarmHome) -> None:
+    with warm.worker("core"):
+        warm.answered(warm.say("/five"))
+        with looks(warm) as seen:
+            warm.answered(warm.say("/five"))
+            # When it comes, and for the next of its conversation; polls look everywhere.
+            eventually(lambda: seen["inbox"] - seen["queue"] == 2, "its worker has looked for the next message")
+            busy = seen.copy()
+
+    assert busy["words"] <= busy["queue"] + 1
+    assert busy["cancels"] <= busy["queue"] + 1
+
+
+@contextmanager
+def looks(warm: WarmHome) -> Generator[Counter[str]]:
+    """Count what a worker of this process asks the database for: messages, control words, runs, cancel requests."""
+    seen: Counter[str] = Counter()
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen["words"] += "i.word = any" in statement
+        seen["inbox"] += "update runbell.inbox as i set claimed_by" in statement and "i.word = any" not in statement
+        seen["queue"] += "update runbell.run_queue as q set state = 'running'" in statement
+        seen["cancels"] += "cancel_requested_at IS NOT NULL" in statement
+
+    event.listen(warm.database.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(warm.database.engine, "before_cursor_execute", note)
 
 
 def test_the_server_ends_whoever_hangs_within_a_transaction(warm: WarmHome) -> None:
