@@ -10,7 +10,7 @@ from integrations.database.engine import Store
 from integrations.database.migrate import is_current
 from integrations.messages import Address, Attachment, run_id_for
 
-WAITING_LOOKED_AT = 2000
+RUNLESS_LOOKED_AT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,11 @@ _CALLS = """
     select id, model, tokens_in, tokens_out, total_ms, first_token_ms, tokens_cached, from_cache from runbell.usage
     where id > :after order by id limit 10000"""
 _LAST_CALL = "select coalesce(max(id), 0) from runbell.usage where at < :before"
-_WAITING_COMMANDS = """
+_RUNLESS_COMMANDS = """
     select cast(id as text) from runbell.inbox
-    where state = 'received' and tenant = :tenant and body->>'command' is not null order by seq desc limit :limit"""
+    where run_id is null and tenant = :tenant and body->>'command' is not null
+      and (state = 'received' or accepted_at > clock_timestamp() - interval '1 day')
+    order by seq desc limit :limit"""
 _HOLDERS = """
     select tenant, channel, conversation, body->'attachments' from runbell.transcript
     where tenant = :tenant and body @> cast(:body as jsonb) order by id desc limit 20"""
@@ -98,11 +100,11 @@ class Figures(Store):
         with self._transaction() as connection:
             return [ModelCall(*row) for row in connection.execute(sa.text(_CALLS), {"after": after})]
 
-    def waiting_for_run(self, tenant: str, run_id: str) -> str | None:
-        """Return the message that will become this run, among the latest commands that nobody has claimed yet."""
-        values = {"tenant": tenant, "limit": WAITING_LOOKED_AT}
+    def without_run(self, tenant: str, run_id: str) -> str | None:
+        """Return the message that will become this run or was refused as one, among the latest commands without one."""
+        values = {"tenant": tenant, "limit": RUNLESS_LOOKED_AT}
         with self._transaction() as connection:
-            ids = connection.scalars(sa.text(_WAITING_COMMANDS), values).all()
+            ids = connection.scalars(sa.text(_RUNLESS_COMMANDS), values).all()
         return next((message_id for message_id in ids if run_id_for(message_id) == run_id), None)
 
     def holders(self, tenant: str, file_id: str) -> list[tuple[Address, Attachment]]:

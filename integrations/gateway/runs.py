@@ -52,7 +52,7 @@ async def start(
     """Start a command; its message is stored when this returns.
 
     Values are checked by the command's worker: one of the wrong type is refused (422) after waiting, or told by the
-    message's reply.
+    message's reply where `url` is followed.
     """
     if body.callback_url is not None:
         await asyncio.to_thread(check_address, body.callback_url, services.settings)
@@ -175,7 +175,7 @@ async def _state(services: Services, caller: Caller, run_id: str, message_id: st
     if run is not None and not _may_see(caller, run):
         run = message_id = None
     if run is None and message_id is None:
-        message_id = await asyncio.to_thread(services.figures.waiting_for_run, caller.principal.tenant, run_id)
+        message_id = await asyncio.to_thread(services.figures.without_run, caller.principal.tenant, run_id)
     elif run is not None:
         message_id = run.message_id
     if run is None and message_id is None:
@@ -185,10 +185,12 @@ async def _state(services: Services, caller: Caller, run_id: str, message_id: st
 
 
 def _shown_run(services: Services, run_id: str, run: QueuedRun | None, view: MessageView | None) -> RunState:
-    state: Any = run.state if run else "finished" if view and view.status.settled else "waiting"
+    ended = view is not None and view.status.settled
+    state: Any = run.state if run else "finished" if ended else "waiting"
+    never = run is None and view is not None and ended and view.run_id is None
     return RunState(
         run_id=run_id,
-        run_url=services.settings.run_url(run_id),
+        run_url=None if never else services.settings.run_url(run_id),
         state=state,
         job=run.job if run else None,
         location=run.location if run else None,

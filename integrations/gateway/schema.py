@@ -167,10 +167,13 @@ class AcceptedRun(BaseModel):
 
 
 class RunState(BaseModel):
-    """Where a run stands: waiting to be claimed, queued, running, parked or finished."""
+    """Where a run stands: waiting to be claimed, queued, running, parked or finished.
+
+    `run_url` is null where no run was made: the command was refused, as the message's reply says.
+    """
 
     run_id: str
-    run_url: str
+    run_url: str | None
     state: Literal["waiting", "queued", "running", "parked", "finished"]
     job: str | None = None
     location: str | None = None

@@ -119,7 +119,7 @@ def test_waiting_for_a_run_gives_its_answer(gateway: Gateway, stores: Database, 
     assert gateway.client.post(f"/v1/runs/{run.json()['run_id']}/cancel").status_code == 409
 
 
-def test_a_run_that_was_refused_is_told_with_the_reply_and_is_not_there(
+def test_a_run_that_was_refused_is_told_with_the_reply_whether_one_waits_or_follows(
     gateway: Gateway, stores: Database, worker: ScriptedWorker
 ) -> None:
     stores.commands.replace("core", [command("digest")])
@@ -132,7 +132,9 @@ def test_a_run_that_was_refused_is_told_with_the_reply_and_is_not_there(
     assert waited.headers["content-type"] == "application/problem+json"
     assert waited.json()["detail"] == "days: a whole number is needed"
     assert accepted.status_code == 202
-    assert gateway.client.get(accepted.json()["url"]).status_code == 404
+    followed = gateway.client.get(accepted.json()["url"]).json()
+    assert (followed["state"], followed["run_url"], followed["message"]["status"]) == ("finished", None, "failed")
+    assert followed["message"]["replies"][0]["text"] == "days: a whole number is needed"
 
 
 def test_a_run_that_nobody_began_is_cancelled_on_the_spot(gateway: Gateway, stores: Database) -> None:
