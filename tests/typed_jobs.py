@@ -52,6 +52,11 @@ class Report(dg.Config):
     days: list[int] = Field(default=[])
 
 
+class Later(dg.Config):
+    at: Instant = "tomorrow 9am"
+    every: Duration = "1h"
+
+
 @dg.op
 def do_refund(config: Refund) -> str:
     return f"{config.order} {config.amount} {config.region} {config.on}"
@@ -75,6 +80,11 @@ def do_upload(config: Upload) -> str:
 @dg.op
 def do_report(config: Report) -> str:
     return f"{config.since} {config.until}"
+
+
+@dg.op
+def do_later(config: Later) -> str:
+    return f"{config.at} {config.every}"
 
 
 @command(aliases=["退款"], description_zh="退款")
@@ -112,4 +122,11 @@ def period_report() -> None:
     do_report()
 
 
-defs = dg.Definitions(jobs=[refund, remind, deploy, upload, period_report])
+@command()
+@dg.job
+def later() -> None:
+    """Do it later."""
+    do_later()
+
+
+defs = dg.Definitions(jobs=[refund, remind, deploy, upload, period_report, later])

@@ -17,6 +17,11 @@ _FIGURES = re.compile(r"[\d\s/.-]+")
 _CLEAR = re.compile(r"(1[3-9]|2\d|3[01])[/.](0?[1-9]|1[0-2])[/.]\d{4}|(0?[1-9]|1[0-2])/(1[3-9]|2\d|3[01])/\d{4}")
 """Figures of which only one can be the month."""
 _HOUR = re.compile(r"\bat (\d{1,2})$")
+_TIME = re.compile(r"\d\s*:|\d\s*[ap]\.?m\b|[a-z]\s+\d{1,2}$")
+"""What looks like a time of day: dateparser leaves out one that does not exist (`tomorrow 25:00`, `tomorrow 9`)."""
+_MONTH_DAY = re.compile(r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s+\d{1,2}$")
+MAX_YEARS = 50
+"""So far ahead is nothing meant: `12 march 25` would be the year 2125."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,10 @@ def _read_words(word: str, local: datetime) -> datetime:
     }
     found = DateDataParser(languages=["en"], settings=settings).get_date_data(_HOUR.sub(r"\1:00", word))
     instant = found.date_obj
-    if instant is None or found.period in {"month", "year"}:
+    if instant is None or found.period in {"month", "year"} or instant.year > local.year + MAX_YEARS:
         raise ValueError("no day")
     # Of a day alone dateparser keeps the time of now.
     unsaid = found.period != "time" and instant.time() == local.replace(microsecond=0).time()
+    if unsaid and _TIME.search(word.casefold()) and not _MONTH_DAY.search(word.casefold()):
+        raise ValueError("no such time")
     return instant.replace(hour=0, minute=0, second=0) if unsaid else instant

@@ -1,5 +1,6 @@
 """The ways a routed message goes on: settled with a word, refused, held for an approval, or its run started."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from orchestration.commands.control import Controls
 from orchestration.commands.retries import ASSISTANT
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.turn import Turn
+from orchestration.commands.values import Unreadable, default_of
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Starting:
         self._controls = controls
         self._location = location
         self.access = settings.access
+        self._zone = settings.schedules.timezone
 
     def start_command(
         self,
@@ -43,6 +46,7 @@ class Starting:
         again_of: str | None = None,
     ) -> RunClaim | None:
         """Start a command with checked arguments, unless its policy has it approved first."""
+        args = self._with_defaults(turn, spec, args)
         if self.held(turn, spec, args, proposal):
             return None
         asked = AskedCommand(spec.name, args, turn.asker.language, spec.progress)
@@ -50,6 +54,15 @@ class Starting:
         at_once = spec.at_once(args)
         run = NewRun(spec.location, spec.job, config, tags, again_of=again_of, asked=asked, at_once=at_once)
         return self.start(turn, run, proposal)
+
+    def _with_defaults(self, turn: Turn, spec: CommandSpec, args: dict[str, object]) -> dict[str, object]:
+        moment, filled = turn.moment(self._zone), dict(args)
+        for argument in spec.arguments:
+            # One that can't be read stays as it stands; `runbell check` tells of it.
+            with contextlib.suppress(Unreadable):
+                if argument.name not in args and (value := default_of(argument.json_schema, moment)) is not None:
+                    filled[argument.name] = value
+        return filled
 
     def ask(self, turn: Turn, lacking: Lacking | None, *, proposal: str | None = None) -> bool:
         """Ask for what a command misses; False where there is nothing to ask for, or nobody can be asked."""

@@ -70,6 +70,15 @@ def coerce(value: object, schema: Schema, moment: Moment | None = None) -> objec
     return value
 
 
+def default_of(schema: Schema, moment: Moment | None = None) -> object:
+    """Return the default of a text with a form, read as if it were said now; None where there is none of the kind.
+
+    Dagster itself would hand on `tomorrow 9am` as it stands. Raises `Unreadable`.
+    """
+    default = schema.get("default")
+    return coerce(default, schema, moment) if isinstance(default, str) and is_known(without_null(schema)) else None
+
+
 def goes_on(value: Sequence[Piece]) -> bool:
     """Whether a list goes on behind this word, which ends in a separator."""
     text, quoted = value[-1]

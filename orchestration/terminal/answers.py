@@ -26,7 +26,7 @@ def show_message(state: Json, url: str, *, as_json: bool) -> int:
     if status == "answered":
         return ANSWERED
     if status == "waiting":
-        print(f"It waits for an approval. {program()} send /approvals shows what waits, and how it is decided.")
+        print(_waits(cast("Json", state.get("waits_for") or {})))
     elif status not in SETTLED:
         print(
             f"There is no answer yet ({status}). It goes on; look at {state.get('run_url') or f'{program()} status'}."
@@ -36,6 +36,12 @@ def show_message(state: Json, url: str, *, as_json: bool) -> int:
     if state.get("run_url"):
         print(f"Run: {state['run_url']}", file=sys.stderr)
     return FAILED
+
+
+def _waits(wait: Json) -> str:
+    if wait.get("approval_id"):
+        return f"It waits for an approval. {program()} send /approvals shows what waits, and how it is decided."
+    return f"It waits: {wait.get('text') or 'for its time or an event'}. It goes on by itself, also when you leave."
 
 
 class Waiting:

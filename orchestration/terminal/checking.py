@@ -18,7 +18,9 @@ from orchestration.authoring import KEY
 from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, is_no_command
 from orchestration.commands.schemas import Inexpressible
 from orchestration.commands.spec import CommandSpec
+from orchestration.commands.values import Unreadable, default_of
 from orchestration.commands.vocabulary import CONTROLS, same_name
+from orchestration.commands.wording import expected
 from orchestration.events.declaring import EventSensor
 from orchestration.flows.reading import Place, Unsound, doubts_of
 from orchestration.jobs.ring import ring
@@ -118,13 +120,23 @@ def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str], access
     try:
         spec = compile_job(job, location)
     except Inexpressible as reason:
-        yield Complaint(place, f"{job.name} is no command: {reason}", "warning")
+        yield Complaint(place, f"{job.name} is no command: {reason}", "error" if KEY in job.metadata else "warning")
         return
+    yield from _defaults(spec, place)
     yield from _names(spec, place, owners)
     for rule in sorted(_named_by(spec)):
         if not _is_known(rule, access):
             kind, _, name = rule.partition(":")
             yield Complaint(place, f"{spec.name}: nobody has the {kind} {name} (setting access.{kind}s)", "warning")
+
+
+def _defaults(spec: CommandSpec, place: str) -> Iterator[Complaint]:
+    for argument in spec.arguments:
+        try:
+            default_of(argument.json_schema)
+        except Unreadable:
+            form = expected(argument.json_schema, "en")
+            yield Complaint(place, f"{spec.name}: the default of {argument.name} is not {form}")
 
 
 def _named_by(spec: CommandSpec) -> set[str]:

@@ -18,7 +18,7 @@ from integrations.settings_access import ADMIN, Access
 from orchestration.commands.binding import bind_values
 from orchestration.commands.catalogue import Catalogue, compile_location
 from orchestration.commands.help import command_line, details, overview
-from orchestration.commands.moments import Moment
+from orchestration.commands.moments import Moment, read_instant
 from orchestration.commands.parse import parse, parse_structured
 from orchestration.commands.spec import CommandSpec
 from tests.typed_jobs import defs
@@ -160,3 +160,17 @@ def test_structured_values_are_read_like_typed_ones() -> None:
     args, problems = bind_values(spec, {"order": "17", "amount": "12.50", "on": "明天"}, "en", MOMENT)
 
     assert (args, problems) == ({"order": 17, "amount": "12.50", "on": "2026-11-26"}, [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["tomorrow 25:00", "tomorrow 9:75", "yesterday at 25", "tomorrow 13pm", "tomorrow 9", "5 days 25", "12 march 25"],
+)
+def test_a_time_that_does_not_exist_is_not_taken_for_the_day_before_it(said: str) -> None:
+    with pytest.raises(ValueError, match=r"no (such time|day)"):
+        read_instant(said, MOMENT)
+
+
+@pytest.mark.parametrize("said", ["december 24", "tomorrow 0:00", "in 5 days", "9 am tomorrow", "friday"])
+def test_a_day_with_a_figure_behind_its_month_stays_a_day(said: str) -> None:
+    assert read_instant(said, MOMENT) > MOMENT.now

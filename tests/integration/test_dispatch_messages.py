@@ -2,6 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,6 +15,7 @@ from orchestration.commands.catalogue import compile_location
 from orchestration.commands.dispatch import Dispatcher
 from orchestration.commands.proposals import present
 from orchestration.commands.publishing import load, publish
+from tests.typed_jobs import defs as typed
 from tests.workflows import defs
 
 HERE = Address(channel="web", conversation="c1")
@@ -84,6 +86,19 @@ def test_a_typed_command_becomes_its_run_claimed_by_this_worker(database, dispat
     assert tags["runbell/trigger"] == "message"
     assert tags["runbell/trace_id"] == "a" * 32
     assert database.inbox.get(message.message_id).status == "running"
+
+
+def test_a_default_that_depends_on_now_is_read_when_the_command_starts(database, dispatch):
+    publish(database, "typed", compile_location(typed.get_repository_def(), "typed"))
+    message = claimed(database, "/later")
+
+    dispatch(message)
+
+    (claim,) = database.runs.claim("typed", "w2")
+    said = datetime.fromisoformat(claim.request["run_config"]["ops"]["do_later"]["config"]["at"])
+    assert said - message.message.received_at < timedelta(days=2)
+    assert (said.hour, said.minute) == (9, 0)
+    assert claim.request["run_config"]["ops"]["do_later"]["config"]["every"] == "PT1H"
 
 
 def test_a_command_of_another_location_is_left_to_its_workers(database, dispatch):

@@ -168,9 +168,19 @@ def test_an_answer_with_choices_tells_how_to_answer(capsys: pytest.CaptureFixtur
 
 
 def test_a_command_that_waits_for_an_approval_says_how_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    show_message({"status": "waiting"}, "http://127.0.0.1:9", as_json=False)
+    show_message({"status": "waiting", "waits_for": {"approval_id": "a"}}, "http://127.0.0.1:9", as_json=False)
 
     assert "send /approvals" in capsys.readouterr().out
+
+
+def test_a_command_that_waits_for_a_time_says_so_and_of_no_approval(capsys: pytest.CaptureFixture[str]) -> None:
+    state = {"status": "waiting", "waits_for": {"text": "waits until 2026-11-27 09:00 UTC"}}
+
+    show_message(state, "http://127.0.0.1:9", as_json=False)
+
+    said = capsys.readouterr().out
+    assert "waits until 2026-11-27 09:00 UTC" in said
+    assert "approv" not in said
 
 
 def test_the_program_is_named_as_it_can_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,12 @@ def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name
         ),
         ('    execution_timezone="UTC",\n', "", "has no execution_timezone"),
         ('{"compose": Greeting(name="everybody")}', '{"compose": {"config": {"times": 1}}}', "every_morning: Error"),
-        ("    examples=", '    rest="times",\n    examples=', "is no command: rest names"),
+        ("    examples=", '    rest="times",\n    examples=', "error: {name} is no command: rest names"),
+        (
+            "    times: int",
+            '    at: str = Field(default="at 25", json_schema_extra={"format": "date-time"})\n    times: int',
+            "error: {name}: the default of at is not a day and time",
+        ),
         ("    examples=", '    allowed="fans",\n    examples=', "nobody has the role fans (setting access.roles)"),
     ],
 )
@@ -176,7 +181,7 @@ def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str
     found = complaints(project)
 
     assert len(found) == 1, found
-    assert said in f"{found[0].place}: {found[0].level}: {found[0].text}"
+    assert said.replace("{name}", name) in f"{found[0].place}: {found[0].level}: {found[0].text}"
     assert found[0].place.startswith(f"{name}/workflow.py:")
 
 
