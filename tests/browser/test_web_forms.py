@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -149,6 +150,34 @@ def test_a_form_has_the_right_field_for_each_argument_and_runs_the_command(open_
     expect(chat.page.locator("form.form")).to_have_count(0)
 
 
+def test_a_form_that_is_sent_by_a_double_click_is_sent_once(open_chat: Callable[..., Chat]) -> None:
+    chat = open_chat()
+    chat.say("/greet")
+    form = form_of(chat)
+    form.get_by_label("Whom to greet").fill("Ada")
+    form.get_by_role("button", name="Run").dblclick()
+    started(chat)
+    chat.say("/whoami")
+
+    expect(chat.answers.last).to_contain_text("owner")
+    expect(chat.said_by_user).to_have_count(3)
+
+
+def test_a_picked_instant_is_one_of_the_browser_s_time_zone(open_chat: Callable[..., Chat]) -> None:
+    chat = open_chat(timezone_id="America/New_York")
+    chat.say("/order")
+    form = form_of(chat)
+    fill_order(form, **{"How much": "700"})
+    form.get_by_role("button", name="Run").click()
+    form.locator(".field-error").wait_for()
+    chat.page.reload()
+    expect(form.get_by_label("When it is sent")).to_have_value("2026-12-01T09:30")
+    form.get_by_label("How much").fill("70")
+    form.get_by_role("button", name="Run").click()
+
+    assert datetime.fromisoformat(str(started(chat)["at"])) == datetime(2026, 12, 1, 14, 30, tzinfo=UTC)
+
+
 def test_the_keyboard_alone_fills_a_form_in_and_sends_it(open_chat: Callable[..., Chat]) -> None:
     chat = open_chat()
     chat.say("/greet")
@@ -276,6 +305,21 @@ def test_a_form_that_was_answered_elsewhere_does_nothing_more_and_that_is_told(
     expect(form_of(chat).locator(".form-problem")).to_contain_text("Nothing was done")
     expect(chat.turns.filter(visible=True)).to_have_count(1)
     expect(chat.page.get_by_label("Whom to greet")).to_have_value("Ada")
+
+
+def test_a_form_that_is_asked_for_once_more_has_its_time_anew(open_chat: Callable[..., Chat]) -> None:
+    chat = open_chat()
+    chat.page.clock.install()
+    chat.say("/greet")
+    form = form_of(chat)
+    chat.page.clock.fast_forward(6 * 60 * 1000)
+    form.get_by_role("button", name="Run").click()
+    form.locator(".field-error").wait_for()
+    chat.page.clock.fast_forward(6 * 60 * 1000)
+    expect(form).to_be_visible()
+    chat.page.clock.fast_forward(6 * 60 * 1000)
+
+    expect(form_of(chat, "expired")).to_contain_text("/greet")
 
 
 def test_a_form_closes_when_its_time_is_over(open_chat: Callable[..., Chat], database: Database) -> None:

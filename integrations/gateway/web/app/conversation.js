@@ -68,9 +68,10 @@ export class Conversation {
     this.#drawn(key);
   }
 
-  /** Close a form whose time is over. */
+  /** Close a form if its time is over; one that was asked for once more has longer. */
   expire(key) {
-    if (this.#formOf(key)?.form.state === "open") this.#end({ key, state: "expired" });
+    const form = this.#formOf(key)?.form;
+    if (form?.state === "open" && form.until <= Date.now()) this.#end({ key, state: "expired" });
   }
 
   /** Turns in the order of the page. */

@@ -86,7 +86,7 @@ function control(question, draft, id) {
   if (question.kind === "long_text") return el("textarea", { ...common, rows: "4" }, value);
   const readable = (WELL_FORMED[question.kind] ?? /^/).test(value);
   const type = TYPES[question.kind] ?? "text";
-  return el("input", { ...common, type, step: type === "number" ? "any" : null, spellcheck: type === "text" ? null : "false", value: readable ? value : null });
+  return el("input", { ...common, type, step: type === "number" ? "any" : null, spellcheck: type === "text" ? null : "false", value: readable ? type === "datetime-local" ? value.slice(0, 16) : value : null });
 }
 
 function select(question, common, value) {
@@ -102,6 +102,14 @@ function send(form, inputs, actions) {
   if (unreadable.length) {
     actions.unreadable(form, Object.fromEntries(unreadable.map(({ name, hint }) => [name, say("form_unreadable", { hint })])));
   } else {
-    actions.fill(form, Object.fromEntries([...inputs].map(([name, input]) => [name, input.value])));
+    actions.fill(form, Object.fromEntries([...inputs].map(([name, input]) => [name, said(input)])));
   }
+}
+
+/** What a field says. A picked instant is one of this browser's time zone, whichever its reader has. */
+function said({ type, value }) {
+  if (type !== "datetime-local" || !value) return value;
+  const minutes = -new Date(value).getTimezoneOffset();
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  return `${value}${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}`;
 }

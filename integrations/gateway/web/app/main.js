@@ -119,6 +119,7 @@ function messageFrame({ event_id: eventId, text }) {
 
 /** Send a form; it is kept in memory only until it is accepted, since it may hold secrets. */
 function sendForm(said) {
+  if (conversation.drafts.of(said.form).sending) return; // pressed twice
   const frame = { type: "form", event_id: storage.newId(), ...said };
   conversation.fill(frame);
   timeline.changed();
