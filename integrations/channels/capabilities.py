@@ -23,6 +23,7 @@ class Capabilities:
     `buttons` is how many choices fit under one message, as a count or True for no limit worth naming;
     `button_bytes` what one may carry; `links` whether one may lead to an address. `max_text` counts `unit`s of one
     message, as its network counts them.
+    `secret_fields` is whether a form hides what is typed into the field of a secret.
     `dialogue` is whether a person reads there and answers within minutes, so that something may be asked back.
     `streaming` is `native` where the channel has a stream of its own, `edits` where one message is edited, at most
     every `edit_interval_s`. `push` names the connection that works without a public address.
@@ -34,6 +35,7 @@ class Capabilities:
     links: bool = False
     cards: bool = False
     forms: bool = False
+    secret_fields: bool = False
     files: bool = False
     pictures: bool = False
     threads: bool = False

@@ -66,7 +66,7 @@ def _row(name: str, can: Capabilities) -> tuple[str, ...]:
         "yes" if can.edit else "new message",
         _buttons(can),
         "yes" if can.cards else "text",
-        "yes" if can.forms else "text",
+        _forms(can),
         files,
         "yes" if can.threads else "–",
         {"native": "own", "edits": "edits", "none": "–"}[can.streaming],
@@ -74,6 +74,10 @@ def _row(name: str, can: Capabilities) -> tuple[str, ...]:
         "; ".join(_rate(rate) for rate in can.rates) or "–",
         "yes" if can.idempotent else "no",
     )
+
+
+def _forms(can: Capabilities) -> str:
+    return "text" if not can.forms else "yes" if can.secret_fields else "yes, without secrets"
 
 
 def _buttons(can: Capabilities) -> str:

@@ -16,6 +16,7 @@ CAPABILITIES = Capabilities(
     markdown=True,
     buttons=True,
     forms=True,
+    secret_fields=True,
     files=True,
     pictures=True,
     streaming="none",

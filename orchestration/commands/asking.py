@@ -63,22 +63,23 @@ def required(spec: CommandSpec, args: Mapping[str, object]) -> list[Argument]:
 def ask(lacking: Lacking, asker: Asker) -> tuple[OutboundMessage, Pending | None] | None:
     """Return what to ask, and what to remember where a typed answer is waited for.
 
-    None where nobody can be asked: a program, or somebody who reads it tomorrow. A secret is asked for by a form, which
-    its sender alone sees filled in, or where nobody else reads; elsewhere it is told how to give it.
+    None where nobody can be asked: a program, or somebody who reads it tomorrow. A secret is asked for by a form that
+    hides it, or, once all else is known, where nobody else reads; elsewhere it is told how to give it.
     """
     can = _shown_on(asker.address.channel)
     if can is None or not can_be_asked(asker):
         return None
-    if can.forms and asker.address.channel not in OURS:
-        return _form_message(lacking, asker), None
-    if not asker.direct and any(argument.secret for argument in lacking.missing):
+    open_ones = [argument for argument in lacking.missing if can.secret_fields or not argument.secret]
+    if not asker.direct and open_ones != lacking.missing:
         return OutboundMessage(address=asker.address, text=_elsewhere(lacking, asker)), None
+    if can.forms and open_ones and asker.address.channel not in OURS:
+        return _form_message(replace(lacking, missing=open_ones), asker), None
     argument = lacking.missing[0]
     question = OutboundMessage(
         address=asker.address,
         text="\n\n".join(filter(None, [lacking.complaint, _question(lacking, asker)])),
         choices=tuple(Choice(label=one, text=one) for one in _options(argument, asker.language)),
-        form=_form(lacking, asker) if can.forms else None,
+        form=_form(lacking, asker) if can.forms and asker.address.channel in OURS else None,
     )
     return question, Pending(lacking.spec.name, dict(lacking.args), argument.name, asker.language, lacking.form)
 
@@ -106,8 +107,10 @@ def _sealing(asker: Asker) -> str:
     """Tell what becomes of a secret; what a network keeps of the message is not in our hands."""
     delete = asker.address.channel not in OURS
     return asker.say(
-        "\n🔒 I keep it sealed and show it nowhere." + (" Delete your message here afterwards." if delete else ""),
-        "\n🔒 我会加密保存，不会显示。" + ("之后请删除你在此处的消息。" if delete else ""),
+        "\n🔒 I keep it sealed and show it nowhere."
+        + (" This network shows and keeps what you type: delete your message here afterwards." if delete else ""),
+        "\n🔒 我会加密保存，不会显示。"
+        + ("此网络会显示并保留你输入的内容，之后请删除你在此处的消息。" if delete else ""),
     )
 
 
@@ -184,4 +187,4 @@ def _capabilities() -> dict[str, Capabilities]:
 
     found = capabilities()
     # A terminal shows the page's conversations and has no forms of its own.
-    return {**found, "terminal": replace(found["web"], forms=False)}
+    return {**found, "terminal": replace(found["web"], forms=False, secret_fields=False)}

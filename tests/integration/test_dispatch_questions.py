@@ -2,12 +2,14 @@
 
 import itertools
 
+import dagster as dg
 import pytest
 import sqlalchemy as sa
 
 from integrations.database import ClaimedMessage, Database, RunClaim
 from integrations.messages import Address, Form, InboundMessage, OutboundMessage
 from integrations.settings import Settings
+from orchestration.arguments import Secret
 from orchestration.commands.catalogue import compile_location
 from orchestration.commands.dispatch import Dispatcher
 from orchestration.commands.publishing import publish
@@ -16,9 +18,25 @@ from tests.workflows import defs
 EVENTS = itertools.count()
 
 
+class Delivery(dg.Config):
+    parcel: int
+    door: Secret
+
+
+@dg.op
+def deliver_op(config: Delivery) -> str:
+    return str(config.parcel)
+
+
+@dg.job
+def deliver() -> None:
+    deliver_op()
+
+
 @pytest.fixture
 def dispatch(database: Database) -> Dispatcher:
-    publish(database, "core", compile_location(defs.get_repository_def(), "core"))
+    both = dg.Definitions.merge(defs, dg.Definitions(jobs=[deliver]))
+    publish(database, "core", compile_location(both.get_repository_def(), "core"))
     return Dispatcher(database, Settings(), worker="w1")
 
 
@@ -153,9 +171,40 @@ def test_a_secret_is_not_asked_for_where_others_read(database, dispatch):
 
 
 def test_a_form_for_a_secret_shows_dots_where_the_network_can(database, dispatch):
-    (question,) = asked(database, dispatch, "/secretive", channel="slack", direct=False).form.questions
+    (question,) = asked(database, dispatch, "/secretive", channel="teams", direct=False).form.questions
 
     assert (question.name, question.kind) == ("key", "secret")
+
+
+@pytest.mark.parametrize("channel", ["slack", "discord"])
+def test_where_a_form_would_show_a_secret_it_is_asked_for_apart_in_a_direct_conversation(database, dispatch, channel):
+    asking = asked(database, dispatch, "/secretive", channel=channel)
+    again = asked(database, dispatch, "short", channel=channel)
+    claim = started(database, dispatch, "open sesame", channel=channel)
+
+    assert asking.form is again.form is None
+    assert "This network shows and keeps what you type: delete your message here afterwards." in asking.text
+    assert str(config_of(claim)["key"]).startswith("sealed:")
+    assert "open sesame" not in _all_rows(database)
+
+
+@pytest.mark.parametrize("channel", ["slack", "discord"])
+def test_where_a_form_would_show_a_secret_a_group_is_told_where_to_give_it(database, dispatch, channel):
+    told = asked(database, dispatch, "/secretive", channel=channel, direct=False)
+
+    assert told.form is None
+    assert "Write to me directly" in told.text
+
+
+def test_where_a_form_would_show_a_secret_all_else_is_asked_for_by_a_form_first(database, dispatch):
+    form = asked(database, dispatch, "/deliver", channel="slack").form
+    filled_in = {"kind": "form", "command": "deliver", "args": {"parcel": "7"}}
+    asking = asked(database, dispatch, "", channel="slack", **filled_in)
+    claim = started(database, dispatch, "open sesame", channel="slack")
+
+    assert [question.name for question in form.questions] == ["parcel"]
+    assert (asking.form, "**door**" in asking.text) == (None, True)
+    assert config_of(claim)["parcel"] == 7
 
 
 def test_a_structured_call_is_refused_and_not_asked_back(database, dispatch):

@@ -42,6 +42,7 @@ class Feishu:
         links=True,
         cards=True,
         forms=True,
+        secret_fields=True,
         files=True,
         pictures=True,
         threads=True,

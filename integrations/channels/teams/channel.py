@@ -46,6 +46,7 @@ class Teams:
         links=True,
         cards=True,
         forms=True,
+        secret_fields=True,
         threads=True,
         streaming="native",
         max_text=14_000,  # of the 100 KB (UTF-16, the card's frame included) that an activity may have
