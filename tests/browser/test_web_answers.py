@@ -95,6 +95,8 @@ def test_a_run_is_stopped_by_its_button(chat: Chat, standin: Standin) -> None:
     standin.open("end")
     assert chat.wait_answer(turn) == "⏹ Cancelled."
     expect(turn.locator(".stop")).to_have_count(0)
+    chat.wait_op("think", "stopped", turn)
+    expect(turn.locator(".strip-status")).to_have_text("Stopped")
 
 
 def test_a_run_that_cannot_be_stopped_says_why(chat: Chat, standin: Standin) -> None:

@@ -6,7 +6,7 @@ import { say } from "./words.js";
 
 /** What the assistant's run will do, shown ahead; other jobs show their ops as they come. */
 const ASSISTANT = ["receive", "recall", "think", "act", "reply", "remember"];
-const MARKS = { succeeded: "check", failed: "cross", skipped: "skip" };
+const MARKS = { succeeded: "check", failed: "cross", skipped: "skip", stopped: "cross" };
 
 /** Return the ops as stages: mapped ops (`act.carry_out[1]`) are one stage, named by their beginning. */
 export function stages(turn) {
@@ -20,13 +20,14 @@ export function stages(turn) {
   const pending = isSettled(turn) ? [] : expected.filter((name) => !found.has(name));
   const others = [...found.keys()].filter((name) => !expected.includes(name));
   const names = [...expected.filter((name) => found.has(name) || pending.includes(name)), ...others];
-  return names.map((name) => stage(name, found.get(name) ?? []));
+  return names.map((name) => stage(name, found.get(name) ?? [], isSettled(turn)));
 }
 
-function stage(name, ops) {
-  const states = new Set(ops.map((op) => op.state));
+/** What was at work when its message ended was stopped: canceled, or its run given up. */
+function stage(name, ops, ended) {
+  const states = new Set(ops.map((op) => (ended && op.state === "started" ? "stopped" : op.state)));
   const done = ops.filter((op) => op.state !== "skipped"); // the rounds of a plan that there was no need for
-  const state = ["failed", "started", "succeeded", "skipped"].find((each) => states.has(each)) ?? "pending";
+  const state = ["failed", "started", "stopped", "succeeded", "skipped"].find((each) => states.has(each)) ?? "pending";
   const timed = ops.filter((op) => op.ms !== null && op.ms !== undefined);
   const ms = timed.length ? timed.reduce((sum, op) => sum + op.ms, 0) : null;
   return { name, state, ms, since: Math.min(...ops.map((op) => op.since ?? Infinity)), count: done.length };
@@ -42,7 +43,7 @@ export function duration(ms) {
 /** Draw the strip of a turn, or nothing where there is no run and nothing to wait for. */
 export function strip(turn, actions) {
   const shown = stages(turn);
-  const status = statusWord(turn);
+  const status = statusWord(turn, shown);
   if (!shown.length && !turn.run?.url && !status) return null;
   return el("div", { class: "strip", "data-status": turn.status ?? "answered" },
     shown.length ? el("ol", { class: "ops", "aria-label": say("ops") }, shown.map(item)) : null,
@@ -75,8 +76,9 @@ function stopButton(turn, actions) {
   return el("button", { type: "button", class: "stop", disabled: turn.stopping, onclick: () => actions.stop(turn) }, say(turn.stopping ? "stopping" : "stop"));
 }
 
-function statusWord(turn) {
+function statusWord(turn, shown) {
   if (turn.status === "waiting") return say("waiting_run");
+  if (turn.status === "failed" && shown.some(({ state }) => state === "stopped")) return say("stopped");
   if (turn.status === "failed" || turn.status === "dead") return say(turn.status);
   if (turn.status === "received" && !turn.ops.size) return say("received");
   return null;
