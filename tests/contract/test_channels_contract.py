@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,6 +198,17 @@ async def test_a_new_channel_is_one_new_file(tmp_path: Path, example: None) -> N
     assert (answer.content, received[0].text) == ("m1", "你好")
     assert found.said == ["Done."]
     assert "| example | – | yes | numbers |" in table()
+
+
+def test_the_authorities_that_prove_servers_are_read_once_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discover(connected(tmp_path))
+    read: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **given: read.append(given))
+
+    assert {"teams", "telegram", "discord", "wecom"} <= set(discover(connected(tmp_path)))
+    assert read == []
 
 
 def test_the_table_in_the_docs_is_current() -> None:

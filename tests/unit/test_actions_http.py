@@ -1,6 +1,7 @@
 """Calls to addresses that people, pages and models name: what is refused, what is bounded, what is kept secret."""
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 
@@ -125,6 +126,16 @@ def test_a_redirect_leads_nowhere_that_may_not_be_called(target: str) -> None:
             get(outer.url(), Reach(private=(outer.host,)))
 
         assert inner.seen == []
+
+
+def test_the_authorities_that_prove_servers_are_read_once_for_all(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reach = Reach(private=(site.host,))
+    get(site.url("/hello"), reach)
+    read: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **given: read.append(given))
+
+    assert get(site.url("/hello"), reach).body == b"hello"
+    assert read == []
 
 
 def test_redirects_end(site: Site) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from integrations.channels.http import trust
 from integrations.channels.tokens import Token
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, Unauthorized, Unavailable
 
@@ -129,7 +130,7 @@ class Api:
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
             # Redirects are not followed: the token goes to this host only.
-            self._http = httpx.AsyncClient(base_url=self._app.domain, timeout=TIMEOUT_SECONDS)
+            self._http = httpx.AsyncClient(base_url=self._app.domain, timeout=TIMEOUT_SECONDS, verify=trust())
         return self._http
 
 

@@ -10,6 +10,7 @@ from typing import cast
 
 import httpx
 
+from integrations.channels.http import trust
 from integrations.errors import InvalidInput, Misconfigured, RateLimited, Rejected, RunbellError, Unavailable
 
 Json = Mapping[str, object]
@@ -34,8 +35,7 @@ class Api:
     def __init__(self, token: str, base_url: str) -> None:
         self._token = token
         self._base_url = base_url.rstrip("/")
-        # One for all calls: a client reads the system's certificates, which takes longer than a call.
-        self._http = httpx.AsyncClient(timeout=TIMEOUT)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, verify=trust())
 
     def __repr__(self) -> str:
         return f"Api({self._base_url!r})"
