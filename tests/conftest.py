@@ -5,14 +5,15 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integrations.database import Database
-from integrations.database.disposable import embedded_server, fresh_database, new_template
-from integrations.database.migrate import migrate
-from tests.chroma import ChromaServer
+if TYPE_CHECKING:
+    from integrations.database import Database
+    from tests.chroma import ChromaServer
+
+# Whatever takes long to import is imported where it is used: the process that only hands tests out loads this, too.
 
 # Ray reads these when it is imported: it stays on loopback, requires one token from all that a test starts, and does
 # not connect by itself when a thread of Serve's asks something after the test that had connected.
@@ -26,6 +27,8 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of an empty embedded server; its commits don't wait for the disk."""
+    from integrations.database.disposable import embedded_server
+
     with embedded_server() as server:
         yield server.get_uri()
 
@@ -33,6 +36,9 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def own_server() -> Iterator[Any]:
     """A PostgreSQL server that may be stopped."""
+    from integrations.database.disposable import embedded_server
+    from integrations.database.migrate import migrate
+
     with embedded_server(durable=True) as server:
         migrate(server.get_uri())
         yield server
@@ -40,6 +46,9 @@ def own_server() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def database_template(postgres: str) -> str:
+    from integrations.database.disposable import new_template
+    from integrations.database.migrate import migrate
+
     migrate(new_template(postgres, "runbell_template"))
     return "runbell_template"
 
@@ -47,20 +56,26 @@ def database_template(postgres: str) -> str:
 @pytest.fixture
 def database_url(postgres: str, database_template: str) -> Iterator[str]:
     """The URL of a fresh, migrated database."""
+    from integrations.database.disposable import fresh_database
+
     with fresh_database(postgres, database_template) as url:
         yield url
 
 
 @pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+def database(database_url: str, tmp_path: Path) -> "Iterator[Database]":
+    from integrations.database import Database
+
     database = Database(database_url, files=tmp_path / "files", pool_size=8)
     yield database
     database.close()
 
 
 @pytest.fixture(scope="session")
-def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ChromaServer]":
     """One Chroma server per test process; tests keep apart by scope. Whoever kills it starts it again."""
+    from tests.chroma import ChromaServer
+
     server = ChromaServer(tmp_path_factory.mktemp("chroma"))
     server.start()
     yield server
