@@ -36,8 +36,9 @@ check: $(VENV)/.dev
 check-types:
 	@$(BIN)/basedpyright
 
+# Where the environment forbids to keep bytecode, each of a hundred short processes would compile its modules anew.
 check-tests:
-	@$(BIN)/pytest -q -n 2 tests/unit tests/contract
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 2 tests/unit tests/contract
 
 test-%: $(VENV)/.dev
 	@$(BIN)/pytest -q $*
@@ -65,7 +66,7 @@ $(VENV)/.uv: requirements/uv.txt requirements/bootstrap.sh
 
 $(VENV)/.runtime: $(VENV)/.uv requirements/runtime.txt pyproject.toml
 	@echo "· installing the locked packages (a few minutes the first time)"
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement requirements/runtime.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements/runtime.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -75,7 +76,7 @@ transformers: $(VENV)/.dev
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 	@echo "· installing the test tools"
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements/dev.txt
 	@touch $@
 
 clean:
