@@ -106,7 +106,7 @@ class Database:
         self.schedules = Schedules(self.engine)
         self.sealed = Sealed(self.engine)
         self.workers = Workers(self.engine)
-        self.usage = Usage(self.engine)
+        self.usage = Usage(self._live)
         self.spending = Spending(self._live)
         self.answers = Answers(self.engine)
         self.retention = Retention(self.engine)

@@ -223,16 +223,6 @@ class Inbox(Store):
                 tell(connection, row.callback_url, message_id, row.tenant, after)
             notify(connection, "runbell_inbox")
 
-    def stamp(self, message_id: str, stage: str) -> None:
-        """Record the instant of a stage of the receipt (`started_at`, `first_token_at`), the first time only."""
-        column = inbox.c[stage]
-        with self._transaction() as connection:
-            connection.execute(
-                sa.update(inbox)
-                .where(inbox.c.id == message_id, column.is_(None))
-                .values({stage: sa.func.clock_timestamp()})
-            )
-
     def get(self, message_id: str) -> MessageView | None:
         """Return all that is known of a message, or None."""
         with self._transaction() as connection:

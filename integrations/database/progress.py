@@ -14,8 +14,8 @@ NOTIFY_LIMIT = 7_500
 """Bytes of a NOTIFY payload; PostgreSQL refuses 8,000."""
 
 # Two threads that write of the same message at once number alike: what is left out is published again.
-_PUBLISH = sa.text("""
-    with told as materialized (
+_TOLD = """
+    with {also} told as materialized (
       select n.*, row_number() over (partition by id order by place) + coalesce(
         (select max(p.seq) from runbell.progress p where p.message_id = n.id), 0) as seq
       from unnest(cast(:ids as uuid[]), cast(:bodies as jsonb[]), cast(:larges as boolean[]), cast(:tenants as text[]),
@@ -28,7 +28,15 @@ _PUBLISH = sa.text("""
       'message_id', told.id, 'tenant', told.tenant, 'channel', told.channel, 'conversation', told.conversation,
       'seq', told.seq, 'body', case when told.large then null else told.body end)::text)
     from told join stored on stored.message_id = told.id and stored.seq = told.seq order by told.place
-""")
+"""
+_PUBLISH = sa.text(_TOLD.format(also=""))
+_PUBLISH_FIRST = sa.text(
+    _TOLD.format(
+        also="""noted as (
+      update runbell.inbox set first_token_at = clock_timestamp()
+      where id = any(cast(:begun as uuid[])) and first_token_at is null),"""
+    )
+)
 
 _AGE = sa.extract("epoch", sa.func.clock_timestamp() - progress.c.at) * 1_000
 
@@ -46,12 +54,16 @@ class Progress(Store):
         """
         return self.publish_all([(message_id, address, body)])[0]
 
-    def publish_all(self, said: Sequence[Said]) -> list[int]:
-        """Append to several messages' progress in one transaction; see `publish`."""
+    def publish_all(self, said: Sequence[Said], *, begun: Sequence[str] = ()) -> list[int]:
+        """Append to several messages' progress in one transaction; see `publish`.
+
+        Of messages that have `begun` to be answered with this, the receipts note the instant, the first time only.
+        """
         seqs: dict[int, int] = {}
+        statement, more = (_PUBLISH_FIRST, {"begun": list(begun)}) if begun else (_PUBLISH, {})
         while left := [place for place in range(len(said)) if place not in seqs]:
             with self._transaction() as connection:
-                for row in connection.execute(_PUBLISH, _values([said[place] for place in left])):
+                for row in connection.execute(statement, {**_values([said[place] for place in left]), **more}):
                     seqs[left[row.place - 1]] = row.seq
         return [seqs[place] for place in range(len(said))]
 

@@ -1,6 +1,7 @@
 """Answers on their way out: bound to who asked, shown by one gateway, given up by hand."""
 
 import itertools
+from datetime import datetime
 
 import pytest
 
@@ -109,3 +110,22 @@ def test_a_group_is_told_from_a_chat_of_two(database: Database) -> None:
     groups = {item.message.address.conversation: item.group for item in database.outbox.lease(["im"], "g1")}
 
     assert groups == {"c1": True, "c2": False}
+
+
+def test_the_first_words_of_an_answer_are_noted_once(database: Database) -> None:
+    message_id = running(database)
+
+    def noted() -> datetime | None:
+        view = database.inbox.get(message_id)
+        assert view is not None
+        return view.receipt.first_token_at
+
+    database.progress.publish_all([(message_id, HERE, {"type": "op", "op": "think", "state": "started"})])
+    before = noted()
+    database.progress.publish_all([(message_id, HERE, {"type": "delta", "text": "one"})], begun=[message_id])
+    first = noted()
+    database.progress.publish_all([(message_id, HERE, {"type": "delta", "text": "two"})], begun=[message_id])
+
+    assert before is None
+    assert first is not None
+    assert noted() == first

@@ -86,7 +86,6 @@ class Broadcast:
 
     def __init__(self, database: Database) -> None:
         self._progress = database.progress
-        self._inbox = database.inbox
         self._open: dict[Deltas, None] = {}
         self._thread: threading.Thread | None = None
         self.changed = threading.Condition()
@@ -113,11 +112,9 @@ class Broadcast:
                 if not due and not self._open:
                     self._thread = None
                     return
-                firsts = [deltas for deltas in due if deltas.first and deltas.pending]
+                begun = [deltas.message_id for deltas in due if deltas.first and deltas.pending]
                 said = [one for deltas in due for one in deltas.take()]
-            self._publish(said)
-            for deltas in firsts:
-                self._stamp(deltas)
+            self._publish(said, begun)
             with self.changed:
                 self._left(due)
 
@@ -141,10 +138,10 @@ class Broadcast:
                 self._open.pop(deltas, None)
         self.changed.notify_all()
 
-    def _publish(self, said: Sequence[Said]) -> None:
+    def _publish(self, said: Sequence[Said], begun: Sequence[str]) -> None:
         try:
             if said:
-                self._progress.publish_all(said)
+                self._progress.publish_all(said, begun=begun)
         except RunbellError as error:
             _log.warning("deltas were dropped: %s", error, extra={"messages": len(said)})
         except Exception:  # noqa: BLE001 - the thread must outlive one bad text
@@ -152,10 +149,4 @@ class Broadcast:
                 _log.exception("a delta was dropped", extra={"message_id": said[0][0]})
             else:  # what can't be stored harms its own message only
                 for one in said:
-                    self._publish([one])
-
-    def _stamp(self, deltas: Deltas) -> None:
-        try:
-            self._inbox.stamp(deltas.message_id, "first_token_at")
-        except RunbellError as error:
-            _log.warning("the first token is not noted: %s", error, extra={"message_id": deltas.message_id})
+                    self._publish([one], [one[0]] if one[0] in begun else [])
