@@ -11,17 +11,13 @@ from contextlib import aclosing
 from typing import Protocol
 
 from integrations.errors import Forbidden, InvalidInput, Misconfigured, RunbellError, TemporaryError, Unavailable
-from serving.failures import to_error, too_slow
+from serving.failures import Lost, to_error, too_slow
 from serving.fleet import ModelSpec
 from serving.hedging import Race
 from serving.router import Choice, Router
 from serving.schema import Attempt, ChatChunk, ChatRequest, Failure
 
 GRACE_S = 1.0  # the replica keeps the deadline itself; this is for one that hangs
-
-
-class Lost(Unavailable):
-    """The replica is gone: another one may answer."""
 
 
 class Door(Protocol):

@@ -5,6 +5,10 @@ from integrations.errors import InvalidInput, PermanentError, RunbellError, Temp
 from serving.schema import Failure
 
 
+class Lost(Unavailable):
+    """The replica is gone, or takes nothing any more: another one may answer."""
+
+
 def to_failure(error: RunbellError) -> Failure:
     """Return the error as a value."""
     return Failure(
@@ -17,7 +21,7 @@ def to_failure(error: RunbellError) -> Failure:
 
 def to_error(failure: Failure) -> RunbellError:
     """Return the value as the error it was; a kind that this version doesn't know is a `PermanentError`."""
-    kind = getattr(errors, failure.kind, PermanentError)
+    kind = Lost if failure.kind == Lost.__name__ else getattr(errors, failure.kind, PermanentError)
     if not (isinstance(kind, type) and issubclass(kind, RunbellError)):
         kind = PermanentError
     if issubclass(kind, TemporaryError):

@@ -8,14 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, cast
 
 from integrations.errors import Overloaded, RunbellError, Unavailable
-from serving.asking import Lost
-from serving.failures import to_error
+from serving.failures import Lost, to_error
+from serving.grpc_streams import streaming
 from serving.schema import ChatChunk, ChatRequest, Failure
 
 GATE = "openai"
 """The application that speaks HTTP; it also tells which models there are."""
-STREAMED: Mapping[str, Any] = {"stream": True, "_by_reference": False, "response_serialization": "pickle"}
-"""Pieces of answers as messages of gRPC: as objects of Ray each costs both sides twice as much."""
 
 
 class RayDoor:
@@ -32,7 +30,7 @@ class RayDoor:
         """Yield what a replica says; closing it cancels the generation there."""
         app, ended = self.app(model), False
         try:
-            response = self.handle(app, streaming=True).stream.remote(request, timeout_s, traceparent)
+            response = self.handle(app, streamed=True).stream.remote(request, timeout_s, traceparent)
         except Exception as error:
             raise self.translate(app, error) from error
         try:
@@ -63,7 +61,7 @@ class RayDoor:
             raise to_error(result)
         return result
 
-    def handle(self, app: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - its methods are the deployment's
+    def handle(self, app: str, *, streamed: bool = False) -> Any:  # noqa: ANN401 - its methods are the deployment's
         """Return the handle of an application."""
         import ray
         from ray import serve
@@ -71,11 +69,11 @@ class RayDoor:
         if not ray.is_initialized():
             # Serve would start a cluster of its own.
             raise Unavailable("This process is not connected to Ray.")
-        key = f"{app} (stream)" if streaming else app
+        key = f"{app} (stream)" if streamed else app
         with self._lock:
             if key not in self._handles:
                 handle = serve.get_app_handle(app)
-                self._handles[key] = handle.options(**STREAMED) if streaming else handle
+                self._handles[key] = streaming(handle) if streamed else handle
             return self._handles[key]
 
     def translate(self, app: str, error: Exception) -> RunbellError:

@@ -66,6 +66,15 @@ def test_an_answer_streams_token_by_token_with_its_numbers(models: ServeModels):
     assert 0 < usage.first_token_ms <= usage.total_ms
 
 
+def test_pieces_travel_as_messages_and_not_as_objects_of_ray(models: ServeModels):
+    models.describe()
+    door = models._door
+    response = door.handle(door.app("smollm2-135m"), streamed=True).stream.remote(ask("Hello", max_tokens=1), 30, None)
+
+    assert response.by_reference is False, "Ray has moved `_by_reference`: see serving/grpc_streams.py"
+    assert next(iter(response)).finish_reason in {None, "length", "stop"}
+
+
 def test_the_model_tells_what_it_is(models: ServeModels):
     info = models.describe()
 

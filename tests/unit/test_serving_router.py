@@ -16,8 +16,8 @@ from integrations.errors import (
     RunbellError,
     Unavailable,
 )
-from serving.asking import Lost, ask
-from serving.failures import to_failure
+from serving.asking import ask
+from serving.failures import Lost, to_failure
 from serving.fleet import Fleet
 from serving.router import Router
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, Origin, Tool, Usage
