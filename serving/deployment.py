@@ -20,7 +20,7 @@ from integrations.errors import Misconfigured, Overloaded, RunbellError, Unavail
 from serving import engines
 from serving.admission import Admission
 from serving.config import SERVE_LOGS, Config
-from serving.failures import to_failure, too_slow
+from serving.failures import Lost, to_failure, too_slow
 from serving.fleet import ModelSpec
 from serving.gathering import Gathering
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
@@ -29,7 +29,9 @@ MAX_TEXTS = 4096
 BATCH = 32
 RELOAD_S = 3.0
 DRAIN_S = 30.0
-REPLACED_S = 30.0
+REPLACED_S = 10.0
+HEALTH_S = 2.0
+"""Serve replaces a replica that says three times in a row that it is not well."""
 
 T = TypeVar("T")
 
@@ -118,15 +120,15 @@ class Chat:
                 span.set_attribute("error", type(error).__name__)
                 yield to_failure(error)
 
-    def _exhausted(self) -> Unavailable:
+    def _exhausted(self, kind: type[Unavailable] = Unavailable) -> Unavailable:
         text = f"{self._spec.name} ran out of memory, and its process is being replaced. Fewer `slots`, or a smaller"
-        return Unavailable(f"{text} `context_tokens`, need less.", after=REPLACED_S)
+        return kind(f"{text} `context_tokens`, need less.", after=REPLACED_S)
 
     async def _generate(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[ChatChunk]:
         deadline = time.monotonic() + timeout_s
         engine = self._engine.get()
         if self._out_of_memory:
-            raise self._exhausted()
+            raise self._exhausted(Lost)  # what exhausted this process is not sent to the next; newcomers are
         chunks: AsyncGenerator[ChatChunk] | None = None
         try:
             # Step by step: a time-out around the whole would strike while the caller holds the chunk.
@@ -253,6 +255,7 @@ def application(spec: ModelSpec, config: Config) -> Any:  # noqa: ANN401 - Ray h
         logging_config=SERVE_LOGS,
         graceful_shutdown_timeout_s=min(spec.timeout_s, DRAIN_S),
         graceful_shutdown_wait_loop_s=0.2,
+        health_check_period_s=HEALTH_S,
         max_surge_percent=100,
         **bounds,
         **_scale(spec),

@@ -25,6 +25,8 @@ class Talking:
         self._slots = asyncio.Semaphore(config.slots)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+        if request.messages[-1].content == "exhaust":
+            raise MemoryError
         async with self._slots:
             words = int(str(self._config.options.get("words", 5)))
             for number in range(words):

@@ -160,6 +160,31 @@ def test_killed_replicas_lose_no_request_and_hang_none(served: ServedModels, mod
     assert len(load.failed) <= 3 * 8
 
 
+def test_a_replica_that_ran_out_of_memory_is_replaced_while_the_other_answers(
+    served: ServedModels, models: ServeModels
+):
+    write(served.home / "models.yaml", "old", old=talking(), roomy=talking(replicas=2))
+    wait_for(lambda: len(pids(served, "roomy")) == 2 and _answers(models, "roomy"), 180, "two replicas")
+    before = set(pids(served, "roomy"))
+    hungry = ChatRequest(messages=(ChatMessage(role="user", content="exhaust"),), model="roomy")
+
+    with Load(models, 4, model="roomy") as load:
+        wait_for(lambda: load.answers["roomy"] > 20, 60, "some answers")
+        with pytest.raises(Unavailable, match="roomy ran out of memory, and its process is being replaced"):
+            list(models.stream(hungry, timeout_s=60))
+        seen = load.answers["roomy"]
+        wait_for(lambda: len(before & set(pids(served, "roomy"))) == 1, 90, "the replica to go")
+        answered_meanwhile = load.answers["roomy"] - seen
+        wait_for(lambda: len(pids(served, "roomy")) == 2 and _answers(models, "roomy"), 90, "one in its place")
+
+    assert len(before & set(pids(served, "roomy"))) == 1
+    assert answered_meanwhile > 0
+    assert all("ran out of memory" in str(error) or "reached" in str(error) for error in load.failed)
+    with Load(models, 4, model="roomy") as afterwards:
+        wait_for(lambda: afterwards.count > 100, 60, "answers afterwards")
+    assert afterwards.failed == []
+
+
 def test_replicas_follow_the_load_from_one_to_three_and_back(served: ServedModels, models: ServeModels):
     scale = {"min": 1, "max": 3, "target_ongoing": 2, "up_after_s": 0.5, "down_after_s": 2}
     write(served.home / "models.yaml", "old", old=talking(), many=talking(replicas=scale, words=20))

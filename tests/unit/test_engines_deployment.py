@@ -123,7 +123,7 @@ async def test_out_of_memory_fails_the_request_and_asks_for_a_fresh_process_once
     ended = [item async for item in other][-1]
 
     assert (failure.kind, "ran out of memory" in failure.message) == ("Unavailable", True)
-    assert [item.kind for item in refused] == ["Unavailable"]
+    assert [item.kind for item in refused] == ["Lost"]
     assert ended.finish_reason == "stop"
     with pytest.raises(Unavailable, match="being replaced"):
         chat.check_health()
