@@ -4,6 +4,7 @@ Weights come from the safetensors file as shipped, the graph from `minilm_graph`
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +34,16 @@ def load_embedder(name: str, home: Path) -> "MiniLM":
         raise Misconfigured(f"The embedder {name} can't be loaded: {error}. Run: runbell models pull {name}") from error
 
 
+def try_out(folder: str) -> None:
+    """Load a model's folder and embed a word; raises whatever is wrong with it."""
+    model = InstalledModel(name="it", kind="embedder", engine="minilm", source="", files={}, folder=Path(folder))
+    (embedding,) = MiniLM(model).embed(["word"])
+    if not all(map(math.isfinite, embedding.vector)):
+        raise Misconfigured("Its vectors are no numbers.")
+
+
 class MiniLM:
-    """Sentence embeddings of 384 numbers. Texts are cut at 256 tokens."""
+    """Sentence embeddings of 384 numbers (other models: their hidden size). Texts are cut at 256 tokens."""
 
     def __init__(self, model: InstalledModel, threads: int = 1) -> None:
         import onnxruntime as ort

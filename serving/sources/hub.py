@@ -1,4 +1,4 @@
-"""Models of a Hugging Face hub: GGUF files, or a folder of safetensors.
+"""Models of a Hugging Face hub: GGUF files, or a folder of safetensors (a chat model's or an embedder's).
 
 HF_ENDPOINT names another hub, HF_TOKEN logs in.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from integrations.errors import Forbidden, NotFound, RateLimited, RunbellError, Unavailable
 from serving.shelf import InstalledModel, OnProgress, need, workshop
+from serving.sources.safetensors_folder import kept_as
 from serving.sources.shelving import check, choose, fresh, name_of, shelve, watched
 
 ABOUT_S = 30.0
@@ -44,13 +45,14 @@ def from_hub(home: Path, reference: str, on_progress: OnProgress) -> InstalledMo
         except (OSError, ValueError) as error:
             raise _told(error, repository, "The download broke off") from error
         published = [on_hub[file].lfs for file in chosen]
+        kept = [kept_as(file) for file in chosen]
         files = {
-            path.name: check(name, path, lfs.sha256 if lfs else None, on_progress)
-            for path, lfs in zip(paths, published, strict=True)
+            its: check(name, path, lfs.sha256 if lfs else None, on_progress)
+            for its, path, lfs in zip(kept, paths, published, strict=True)
         }
         staged = fresh(shop / "staged")
-        for path in paths:
-            path.rename(staged / path.name)
+        for its, path in zip(kept, paths, strict=True):
+            path.rename(staged / its)
         model = shelve(home, name, f"hf:{repository}@{about.sha}", staged, files)
         shutil.rmtree(shop)
         return model

@@ -15,26 +15,28 @@ def from_path(home: Path, path: Path, on_progress: OnProgress) -> InstalledModel
     chosen = _chosen(path)
     name = name_of(path.name if path.is_dir() else path.stem)
     with workshop(home, name) as shop:
-        total, done = sum(file.stat().st_size for file in chosen), 0
+        total, done = sum(file.stat().st_size for file in chosen.values()), 0
         need(shop, total)
         staged = fresh(shop / "staged")
-        for file in chosen:
-            with file.open("rb") as source, (staged / file.name).open("wb") as copy:
+        for kept, file in chosen.items():
+            with file.open("rb") as source, (staged / kept).open("wb") as copy:
                 while chunk := source.read(CHUNK):
                     done += copy.write(chunk)
                     on_progress(Progress(name, "copy", done, total))
-        files = {file.name: check(name, staged / file.name, None, on_progress) for file in chosen}
+        files = {kept: check(name, staged / kept, None, on_progress) for kept in chosen}
         model = shelve(home, name, f"file:{path}", staged, files)
         shutil.rmtree(shop)
         return model
 
 
-def _chosen(path: Path) -> list[Path]:
+def _chosen(path: Path) -> dict[str, Path]:
+    """Return the files by their names on the shelf."""
     if path.is_dir():
-        names = safetensors_folder.files_of(file.name for file in path.iterdir() if file.is_file())
+        there = [file for file in (*path.iterdir(), path / safetensors_folder.POOLING) if file.is_file()]
+        names = safetensors_folder.files_of([str(file.relative_to(path)) for file in there])
         if not names:
             raise InvalidInput(f"{path} has no config.json with *.safetensors beside it.", field="reference")
-        return [path / name for name in names]
+        return {safetensors_folder.kept_as(name): path / name for name in names}
     if path.suffix.lower() != ".gguf" or not path.is_file():
         raise InvalidInput(f"{path} is not a GGUF file.", field="reference")
-    return [path]
+    return {path.name: path}

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from integrations.errors import InvalidInput, Rejected
-from serving.shelf import File, InstalledModel, OnProgress, Progress, publish, sha256
+from serving.shelf import File, InstalledModel, Kind, OnProgress, Progress, publish, sha256
 from serving.sources import safetensors_folder
 
 POLL_S = 0.2
@@ -61,20 +61,31 @@ def check(name: str, path: Path, expected: str | None, on_progress: OnProgress) 
 def shelve(home: Path, name: str, source: str, staged: Path, files: Mapping[str, File]) -> InstalledModel:
     """Try the staged model out and publish it. Raises `InvalidInput`, and removes it, where it is none."""
     path = staged / next(iter(files))
-    gguf = path.suffix.lower() == ".gguf"
     try:
-        (_try_out if gguf else safetensors_folder.check)(path if gguf else staged)
+        kind, engine = _opened(path, embeds=safetensors_folder.KEPT_POOLING in files)
     except InvalidInput:
         shutil.rmtree(staged)
         raise
-    engine = "llama_cpp" if gguf else "transformers"
-    model = InstalledModel(name=name, kind="chat", engine=engine, source=source, files=dict(files))
+    model = InstalledModel(name=name, kind=kind, engine=engine, source=source, files=dict(files))
     return publish(home, model, staged)
 
 
-def _try_out(path: Path) -> None:
+def _opened(path: Path, *, embeds: bool) -> tuple[Kind, str]:
+    """Return what a model is for and which engine opens it, after a try."""
+    if path.suffix.lower() == ".gguf":
+        _try_out(path, "llama_cpp")
+        return "chat", "llama_cpp"
+    safetensors_folder.check(path.parent)
+    if not embeds:
+        return "chat", "transformers"
+    safetensors_folder.check_embedder(path.parent)
+    _try_out(path.parent, "minilm")
+    return "embedder", "minilm"
+
+
+def _try_out(path: Path, engine: str) -> None:
     """Load it where it can do no harm: a damaged GGUF file can abort the process that reads it."""
-    code = "import sys; from serving.engines.llama_cpp import try_out; try_out(sys.argv[1])"
+    code = f"import sys; from serving.engines.{engine} import try_out; try_out(sys.argv[1])"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(  # noqa: S603 - our own interpreter and module; the path is an argument
         [sys.executable, "-c", code, str(path)],
@@ -87,7 +98,8 @@ def _try_out(path: Path) -> None:
     )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise InvalidInput(f"llama.cpp can't load {path.name}: {said[-1] if said else 'it crashed'}")
+        name, what = (path.name, "llama.cpp") if path.is_file() else ("it", f"The engine {engine}")
+        raise InvalidInput(f"{what} can't load {name}: {said[-1] if said else 'it crashed'}")
 
 
 @contextlib.contextmanager
