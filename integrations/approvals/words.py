@@ -136,24 +136,22 @@ def answered(answer: Answer, approval_id: str, language: str) -> str:
     found = answer.approval
     shown = approval_id[:20]
     english, chinese = _ANSWERS[answer.outcome]
+    by = [", ".join(one.name for one in found.decisions), found.why] if found else []
     values = {
         "id": shown,
         "what": found.shown if found else "",
         "state": pick(language, *_STATES[found.state]) if found else "",
-        "who": ", ".join(one.name for one in found.decisions) if found else "",
+        "by": f" ({', '.join(filter(None, by))})" if any(by) else "",
         "missing": found.missing if found else 0,
     }
-    text = pick(language, english, chinese).format(**values)
-    if answer.outcome == "over" and found is not None and (values["who"] or found.why):
-        text += f" ({', '.join(filter(None, [str(values['who']), found.why]))})"
-    return text
+    return pick(language, english, chinese).format(**values)
 
 
 def line(approval: Approval) -> str:
     """Return one line of a list."""
     return (
-        f"- {MARKS[approval.state]} `{approval.id}` `{approval.shown}` · {approval.requester_name or '–'} · "
-        f"{approvers(approval)} · {instant(approval.expires_at)}"
+        f"- {MARKS[approval.state]} `{approval.id}` `{' '.join(approval.shown.split())}` · "
+        f"{approval.requester_name or '–'} · {approvers(approval)} · {instant(approval.expires_at)}"
     )
 
 
@@ -216,8 +214,8 @@ _ANSWERS = {
         "🚫 你已撤回申请 `{id}`：`{what}`。不会运行任何内容。",
     ),
     "over": (
-        "Approval `{id}` is over: {state}. Your answer changed nothing.",
-        "审批 `{id}` 已结束：{state}。你的回答没有更改任何内容。",
+        "Approval `{id}` is over: {state}{by}. Your answer changed nothing.",
+        "审批 `{id}` 已结束：{state}{by}。你的回答没有更改任何内容。",
     ),
     "self": (
         "You asked for `{id}` yourself, so somebody else decides. Nothing was changed; `/deny {id}` takes it back.",

@@ -35,7 +35,9 @@ def listed(database: Database, said: str, asker: Asker) -> str:
         *map(words.line, others),
         *([asker.say("**Asked by you**", "**你的申请**")] if mine else []),
         *map(words.line, mine),
-        asker.say("`/approve ID [reason]` or `/deny ID [reason]`", "`/批准 ID [理由]` 或 `/拒绝 ID [理由]`"),
+        asker.say("`/approve ID [reason]` or `/deny ID [reason]`", "`/批准 ID [理由]` 或 `/拒绝 ID [理由]`")
+        if others
+        else asker.say("`/deny ID` takes it back.", "`/拒绝 ID` 可撤回。"),
     ]
     return "\n".join(parts)
 

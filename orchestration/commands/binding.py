@@ -13,9 +13,9 @@ from orchestration.commands.moments import Moment
 from orchestration.commands.problems import Problem, nearest_option
 from orchestration.commands.spec import Argument, CommandSpec
 from orchestration.commands.tokens import Word
-from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, goes_on, read
+from orchestration.commands.values import SEPARATORS, Piece, Unreadable, coerce, goes_on, read, readable
 from orchestration.commands.vocabulary import same_name
-from orchestration.commands.wording import expected
+from orchestration.commands.wording import because, expected
 
 _KEY = re.compile(r"(?P<dashes>--|－－|—)?(?P<key>[^\W\d][\w.-]{0,63})(?P<sign>[=＝：])")
 _OPTION = re.compile(r"(?:--|－－|—)(?P<key>[^\W\d][\w.-]{0,63})")
@@ -56,8 +56,8 @@ def bind_values(
             continue
         try:
             binder.args[argument.name] = coerce(value, argument.json_schema, moment)
-        except Unreadable:
-            binder.unfit(argument, str(value), 0, 0)
+        except Unreadable as error:
+            binder.unfit(argument, str(value), 0, 0, why=str(error))
     binder.take_files()
     binder.report_missing()
     return binder.args, binder.problems[:MAX_PROBLEMS]
@@ -108,7 +108,7 @@ class _Binder:
         chinese = f"{self._shown} 没有参数“{key[:64]}”。{hint}可用参数：{names}。"
         self._report(english, chinese, word=key[:64], start=start, end=end, suggestion=meant)
 
-    def unfit(self, argument: Argument, value: str, start: int, end: int) -> None:
+    def unfit(self, argument: Argument, value: str, start: int, end: int, *, why: str = "") -> None:
         """Report a value that is not what the argument wants."""
         if self._enough:
             return
@@ -116,8 +116,9 @@ class _Binder:
         shown = "•••" if argument.secret else value[:64]
         meant = None if argument.secret else nearest_option(argument, value)
         hint = pick(self._language, f" Did you mean {meant}?", f"你是想输入 {meant} 吗？") if meant else ""
-        english = f"{argument.name}: expected {form}, not {shown!r}.{hint}"
-        chinese = f"{argument.name}：应为{form}，而不是“{shown}”。{hint}"
+        reason = because(why, self._language)
+        english = f"{argument.name}: expected {form}, not {shown!r}{reason}.{hint}"
+        chinese = f"{argument.name}：应为{form}，而不是“{shown}”{reason}。{hint}"
         self._report(
             english, chinese, word=shown, start=start, end=end, argument=argument.name, expected=form, suggestion=meant
         )
@@ -205,7 +206,9 @@ class _Binder:
             self.unknown_key(key, word.start, word.end)
             return 1
         following = words[at + 1] if at + 1 < len(words) else None
-        if argument.kind == "boolean" and not (following and readable(following.pieces, argument, self._moment)):
+        if argument.kind == "boolean" and not (
+            following and readable(following.pieces, argument.json_schema, self._moment)
+        ):
             self._given.setdefault(argument.name, []).append((word, [("true", False)]))
             return 1
         if following is None:
@@ -239,7 +242,8 @@ class _Binder:
         """Return how many of these words are one value, such as `tomorrow 9am`: as many as can be read together."""
         most = next((at for at, word in enumerate(words) if at and self._stands_alone(word)), len(words))
         for count in range(min(most, MOST_WORDS), 1, -1):
-            if readable([(self._text[words[0].start + behind : words[count - 1].end], False)], argument, self._moment):
+            said = self._text[words[0].start + behind : words[count - 1].end]
+            if readable([(said, False)], argument.json_schema, self._moment):
                 return count
         return 1
 
@@ -282,18 +286,10 @@ class _Binder:
             pieces = [piece for _, more in values for piece in ((SEPARATORS[0], False), *more)][1:]
         try:
             self.args[argument.name] = read(pieces, argument.json_schema, self._moment)
-        except Unreadable:
-            self.unfit(argument, "".join(text for text, _ in pieces), word.start, values[-1][0].end)
+        except Unreadable as error:
+            said = "".join(text for text, _ in pieces)
+            self.unfit(argument, said, word.start, values[-1][0].end, why=str(error))
 
     def _report(self, english: str, chinese: str, **details: object) -> None:
         message = pick(self._language, english, chinese)
         self.problems.append(Problem.model_validate({"message": message, **details}))
-
-
-def readable(pieces: Sequence[Piece], argument: Argument, moment: Moment) -> bool:
-    """Whether the argument can have this value."""
-    try:
-        read(pieces, argument.json_schema, moment)
-    except Unreadable:
-        return False
-    return True

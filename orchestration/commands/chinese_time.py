@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from integrations.durations import in_digits
 
+NO_DAY, NO_TIME = "there is no such day", "there is no such time of day"
 _WEEKDAY = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天])")
 _DAYS = {
     "大前天": -3,
@@ -102,7 +103,7 @@ def _clock(match: re.Match[str]) -> tuple[int, int]:
         return _PARTS.get(part or "", 0), 0
     value, minute = int(hour), int(match["minute"] or _QUARTERS[match["half"]])
     if value > 24 or minute > 59 or (part and value > 12 and part in {"早上", "早晨", "上午", "凌晨"}):
-        raise ValueError("no such time")
+        raise ValueError(NO_TIME)
     if part in {"下午", "午后", "傍晚", "晚上"} and value <= 12:
         value = value + 12 if value < 12 else (24 if part == "晚上" else 12)
     elif part in {"中午", "正午"} and value < 10:
@@ -131,7 +132,13 @@ def _weekday(match: re.Match[str], now: datetime) -> datetime:
 
 
 def _date(match: re.Match[str], now: datetime) -> datetime:
-    day = int(match["only"] or match["day"])
+    try:
+        return _dated(match, now, int(match["only"] or match["day"]))
+    except ValueError as error:
+        raise ValueError(NO_DAY) from error
+
+
+def _dated(match: re.Match[str], now: datetime, day: int) -> datetime:
     if match["month"]:
         found = now.replace(year=int(match["year"] or now.year), month=int(match["month"]), day=day)
         return found if match["year"] or found.date() >= now.date() else found.replace(year=found.year + 1)

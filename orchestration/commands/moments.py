@@ -10,9 +10,11 @@ from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any
 
 from integrations.messages import Attachment, utc_now
-from orchestration.commands.chinese_time import read_chinese
+from orchestration.commands.chinese_time import NO_DAY, NO_TIME, read_chinese
 
 MAX_TEXT = 60
+UNCLEAR = "day and month may be swapped; write 2026-12-01"
+_ISO_DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}\b.*")
 _FIGURES = re.compile(r"[\d\s/.-]+")
 _CLEAR = re.compile(r"(1[3-9]|2\d|3[01])[/.](0?[1-9]|1[0-2])[/.]\d{4}|(0?[1-9]|1[0-2])/(1[3-9]|2\d|3[01])/\d{4}")
 """Figures of which only one can be the month."""
@@ -70,8 +72,10 @@ def _read_iso(word: str) -> datetime | None:
 
 
 def _read_words(word: str, local: datetime) -> datetime:
+    if _ISO_DAY.fullmatch(word):
+        raise ValueError(NO_DAY)
     if _FIGURES.fullmatch(word) and not _CLEAR.fullmatch(word):
-        raise ValueError("day and month may be swapped")
+        raise ValueError(UNCLEAR)
     from dateparser.date import DateDataParser
 
     settings: dict[str, Any] = {
@@ -87,5 +91,5 @@ def _read_words(word: str, local: datetime) -> datetime:
     # Of a day alone dateparser keeps the time of now.
     unsaid = found.period != "time" and instant.time() == local.replace(microsecond=0).time()
     if unsaid and _TIME.search(word.casefold()) and not _MONTH_DAY.search(word.casefold()):
-        raise ValueError("no such time")
+        raise ValueError(NO_TIME)
     return instant.replace(hour=0, minute=0, second=0) if unsaid else instant

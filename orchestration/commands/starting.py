@@ -88,6 +88,8 @@ class Starting:
             self.settle(turn, words.pointless(wanted), failed=True, proposal=proposal)
         else:
             self._database.inbox.hold(turn.claimed, wanted, self._database.principals.now, proposal=proposal)
+            waits: dict[str, object] = {"type": "status", "status": MessageStatus.WAITING.value}
+            self._database.progress.publish(turn.claimed.message_id, turn.message.address, waits)
         return True
 
     def refused(self, turn: Turn, spec: CommandSpec, proposal: str | None = None) -> bool:

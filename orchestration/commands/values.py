@@ -33,7 +33,7 @@ _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class Unreadable(Exception):
-    """This is not what the schema expects."""
+    """This is not what the schema expects; its text may say why, as one of `wording.REASONS`."""
 
 
 def read(pieces: Sequence[Piece], schema: Schema, moment: Moment | None = None) -> object:
@@ -47,6 +47,15 @@ def read(pieces: Sequence[Piece], schema: Schema, moment: Moment | None = None) 
     value = _read(pieces, text, without_null(schema), moment)
     check(value, schema)
     return value
+
+
+def readable(pieces: Sequence[Piece], schema: Schema, moment: Moment) -> bool:
+    """Whether a value of the schema can be made of typed text."""
+    try:
+        read(pieces, schema, moment)
+    except Unreadable:
+        return False
+    return True
 
 
 def check(value: object, schema: Schema) -> None:
@@ -148,7 +157,7 @@ def _read_formatted(text: str, schema: Schema, moment: Moment | None) -> str:
     try:
         return read_format(text, schema, moment or Moment())
     except (ValueError, OverflowError) as error:
-        raise Unreadable from error
+        raise Unreadable(str(error)) from error
 
 
 def _read_any(pieces: Sequence[Piece], text: str, choices: Sequence[Schema], moment: Moment | None) -> object:

@@ -2,7 +2,9 @@
 
 from typing import cast
 
+from orchestration.commands.chinese_time import NO_DAY, NO_TIME
 from orchestration.commands.language import Language, pick
+from orchestration.commands.moments import UNCLEAR
 from orchestration.commands.values import Schema, without_null
 
 
@@ -25,6 +27,17 @@ def expected(schema: Schema, language: Language) -> str:
     return pick(language, english, chinese) + _limits(schema, language)
 
 
+def because(why: str, language: Language) -> str:
+    """Say why a value could not be read, behind a colon; nothing where that is no more than what was expected."""
+    chinese = _REASONS.get(why)
+    return "" if chinese is None else pick(language, f": {why}", f"：{chinese}")
+
+
+_REASONS = {
+    NO_DAY: "没有这一天",
+    NO_TIME: "没有这个时间",
+    UNCLEAR: "日和月可能混淆，请写成 2026-12-01",
+}
 _KINDS = {
     "boolean": ("yes or no", "是或否"),
     "integer": ("a whole number", "整数"),

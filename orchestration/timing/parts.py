@@ -43,7 +43,7 @@ class Found:
         if not 0 < count < whole or whole % count:
             fitting = ", ".join(str(n) for n in range(1, whole) if whole % n == 0)
             raise Unclear(
-                f"Every {count} {unit}s does not come out even; there are {fitting}.",
+                f"Every {count} {unit}s can't be kept evenly by the clock; every {fitting} {unit}s can.",
                 f"每 {count} {'分钟' if unit == 'minute' else '小时'} 无法均匀重复；可用：{fitting}。",
             )
         step = "*" if count == 1 else f"*/{count}"

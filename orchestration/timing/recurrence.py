@@ -39,7 +39,10 @@ def read(text: str) -> Recurrence:
     if not said:
         raise Unclear("When? For instance `every monday 9:00`.", "什么时候？例如“每周一上午九点”。")
     grammar = chinese if _HAN.search(said) else english
-    return Recurrence(_checked(gather(said, grammar.RULES, grammar.FILLER).cron()), zone)
+    cron = gather(said, grammar.RULES, grammar.FILLER).cron()
+    if not is_cron(cron):
+        raise Unclear("That day never comes.", "这一天永远不会到来。")
+    return Recurrence(cron, zone)
 
 
 def _without_zone(said: str) -> tuple[str, str | None]:

@@ -174,3 +174,19 @@ def test_a_time_that_does_not_exist_is_not_taken_for_the_day_before_it(said: str
 @pytest.mark.parametrize("said", ["december 24", "tomorrow 0:00", "in 5 days", "9 am tomorrow", "friday"])
 def test_a_day_with_a_figure_behind_its_month_stays_a_day(said: str) -> None:
     assert read_instant(said, MOMENT) > MOMENT.now
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("2026-02-30", "there is no such day"),
+        ("2月30日", "there is no such day"),
+        ("12/1/2026", "day and month may be swapped; write 2026-12-01"),
+        ("tomorrow 25:00", "there is no such time of day"),
+        ("明天25点", "there is no such time of day"),
+    ],
+)
+def test_a_day_that_can_not_be_is_refused_with_the_reason(typed: str, why: str) -> None:
+    (problem,) = parse_structured("remind", {"who": "me", "when": typed, "text": "tea"}, CATALOGUE, "en", MOMENT).errors
+
+    assert problem.message.endswith(f"not {typed!r}: {why}.")

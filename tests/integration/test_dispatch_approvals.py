@@ -56,6 +56,7 @@ def test_a_command_waits_for_its_approval_and_then_runs_once_with_exactly_these_
     assert "/greet name=Bob times=2" in shown(database)[0]
     assert "destructive" in shown(database)[0]
     assert database.inbox.get(message.message_id).status is MessageStatus.WAITING
+    assert database.progress.read(message.message_id, 1) == {"type": "status", "status": "waiting"}
 
     assert "is approved" in said(database, dispatch, f"/approve {approval.id} go ahead")
 
@@ -66,7 +67,9 @@ def test_a_command_waits_for_its_approval_and_then_runs_once_with_exactly_these_
     assert tags["runbell/approval"] == approval.id
     assert tags["runbell/approved_by"].startswith("Bob (")
     assert tags["runbell/approval_reason"] == "go ahead"
-    assert "is over: approved" in said(database, dispatch, f"/approve {approval.id}")
+    assert "is over: approved (Bob). Your answer changed nothing." in said(
+        database, dispatch, f"/approve {approval.id}"
+    )
     assert database.inbox.claim("w1") == []
     entries = [e.text for e in database.transcript.recent(message.message.address) if e.role == "user"]
     assert entries == ["/greet name=Bob times=2"]
