@@ -23,6 +23,8 @@ from tests import tiny_model
 
 TOKEN = "t" * 32
 SLOTS, CONTEXT = 2, 256
+PATIENCE_S = 300
+"""Seconds that an answer may take on a busy machine: a whole context of the starter model took 34 at a load of 10."""
 
 
 @asynccontextmanager
@@ -61,7 +63,7 @@ async def over_http(folder: Path) -> AsyncGenerator[Engine]:
     async with llama_cpp(folder) as behind, served(behind, folder) as url:
         spec = ModelSpec(
             engine="openai", name="served", model="default", base_url=url, api_key=TOKEN, slots=SLOTS,
-            context_tokens=CONTEXT, requests_per_second=1000,
+            context_tokens=CONTEXT, requests_per_second=1000, request_timeout_s=PATIENCE_S,
         )  # fmt: skip
         engine = load_engine(spec, folder)
         try:
@@ -106,7 +108,7 @@ async def served(
     fleet = fleet or Fleet.model_validate(
         {"models": {"smollm2-135m": {"engine": "x", **settings}, "e": {"engine": "y", "capabilities": ["embed"]}}}
     )
-    models = Models(fleet.table(), 60, accounts)
+    models = Models(fleet.table(), PATIENCE_S, accounts)
     models._door = LocalDoor(engine)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - Ray's is not here
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(build(Config(home=folder), models), log_level="warning", lifespan="off")

@@ -12,12 +12,13 @@ from integrations.errors import Misconfigured, Unavailable
 from serving.engines import load_engine
 from serving.engines.text import Detokenizer
 from tests import tiny_model
-from tests.engines import ask, collect, text_of
+from tests.engines import PATIENCE_S, ask, collect, text_of
 
 transformers = pytest.importorskip("transformers", reason="make transformers")
 torch = pytest.importorskip("torch", reason="make transformers")
 
 pytestmark = [
+    pytest.mark.timeout(2 * PATIENCE_S),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
