@@ -75,7 +75,7 @@ async def _one(
     """Yield one model's answer, and tell the router how it went."""
     began, first_ms = time.monotonic(), None
     allowed = max(deadline - began, 0.0)
-    router.begin(spec)
+    router.begin(spec, request.origin.priority)
     try:
         async with aclosing(door.open(spec.name, request, allowed, traceparent)) as items:
             while True:
@@ -93,7 +93,7 @@ async def _one(
         router.failed(choice, spec, error)
         raise
     finally:
-        router.left(spec)
+        router.ended(spec, request.origin.priority)
 
 
 async def _next(items: AsyncGenerator[ChatChunk | Failure], deadline: float, allowed: float) -> ChatChunk | Failure:

@@ -1,7 +1,7 @@
 """Which model a request gets, and why. Chosen where the caller is, without a call; `asking` carries it out.
 
-Policy, tools and price exclude a model. Length of the prompt, language and how it is doing only put it behind others:
-where nobody fits well, the least bad is asked, and says itself what is wrong.
+Policy, tools and price exclude a model. Length of the prompt, language, load and how it is doing only put it behind
+others: where nobody fits well, the least bad is asked, and says itself what is wrong.
 """
 
 import random
@@ -13,8 +13,9 @@ from integrations.errors import Forbidden, InvalidInput, NotFound, RunbellError
 from serving.breaker import Breakers
 from serving.fleet import DEFAULT, Fleet, ModelSpec, Route
 from serving.prompt_size import whole
-from serving.schema import Attempt, ChatRequest, Decision, Usage
+from serving.schema import Attempt, ChatRequest, Decision, Priority, Usage
 from serving.trial import Trial
+from serving.under_way import UnderWay
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Router:
     ) -> None:
         self._chance = chance
         self._breakers = Breakers(clock)
+        self._under_way = UnderWay()
         self._trials: dict[str, Trial] = {}
         self._take(fleet)
 
@@ -136,13 +138,16 @@ class Router:
             doubts[f"about {size} tokens, and its context is {spec.context_tokens}"] = 4
         if reason := self._breakers.reason(spec.name):
             doubts[reason] = 2
+        if reason := self._under_way.full(spec, request.origin.priority):
+            doubts[reason] = 2
         if request.language and spec.languages and request.language not in spec.languages:
             doubts[f"does not speak {request.language}"] = 1
         return doubts
 
-    def begin(self, spec: ModelSpec) -> None:
+    def begin(self, spec: ModelSpec, priority: Priority) -> None:
         """Tell that a model is being asked."""
         self._breakers.begin(spec.name)
+        self._under_way.begin(spec.name, priority)
 
     def succeeded(self, choice: Choice, spec: ModelSpec, first_ms: float | None) -> None:
         """Tell that it has answered."""
@@ -155,9 +160,10 @@ class Router:
         if not isinstance(error, InvalidInput):
             self._count(choice, spec, None, failed=True)
 
-    def left(self, spec: ModelSpec) -> None:
-        """Tell that the caller went before it was known."""
+    def ended(self, spec: ModelSpec, priority: Priority) -> None:
+        """Tell that nothing more comes, also where the caller went before it was known how it goes."""
         self._breakers.left(spec.name)
+        self._under_way.end(spec.name, priority)
 
     def _count(self, choice: Choice, spec: ModelSpec, first_ms: float | None, *, failed: bool) -> None:
         trial = self._trials.get(choice.route)

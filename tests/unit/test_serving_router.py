@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
@@ -20,7 +20,7 @@ from serving.asking import ask
 from serving.failures import Lost, to_failure
 from serving.fleet import Fleet
 from serving.router import Router
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, Origin, Tool, Usage
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Failure, Origin, Priority, Tool, Usage
 
 FLEET = {
     "models": {
@@ -121,6 +121,53 @@ async def test_the_first_candidate_answers_and_the_reply_says_why():
 )
 def test_a_request_finds_the_models_that_fit_it(request_: ChatRequest, expected: list[str]):
     assert order(router(), request_) == expected
+
+
+async def full(it: Router, door: ScriptedDoor, many: int, priority: Priority = "chat") -> AsyncExitStack:
+    """Have so many requests under way at `small`, in the middle of their answers."""
+    door.scripts["small"] = ["hang"] * many
+    under_way = AsyncExitStack()
+    for _ in range(many):
+        request = said(model="small").model_copy(update={"origin": Origin(tenant="default", priority=priority)})
+        await anext(await under_way.enter_async_context(aclosing(ask(it, door, request, 60))))
+    return under_way
+
+
+def narrow(**replicas: int) -> Router:
+    small = {**FLEET["models"]["small"], "slots": 1, "waiting": 1, "replicas": replicas or 1}
+    return router(models=FLEET["models"] | {"small": small})
+
+
+async def test_a_model_whose_every_place_is_taken_is_passed_over_before_it_is_asked_until_one_is_free():
+    it, door = narrow(), ScriptedDoor()
+    async with await full(it, door, 2):
+        door.asked.clear()
+        decision = (await answer(it, door, said()))[-1].decision
+
+    assert door.asked == ["big"]
+    assert "not small: full, 2 requests are under way there" in decision.sentence()
+    assert order(it, said()) == ["small", "big", "api"]
+
+
+async def test_a_place_to_wait_is_a_place():
+    it, door = narrow(), ScriptedDoor()
+    async with await full(it, door, 1):
+        assert order(it, said())[0] == "small"
+
+
+async def test_what_matters_less_makes_room_and_replicas_that_may_come_count():
+    it, door = narrow(), ScriptedDoor()
+    async with await full(it, door, 2, "backfill"):
+        assert order(it, said())[0] == "small"
+    it, door = narrow(min=1, max=2), ScriptedDoor()
+    async with await full(it, door, 3):
+        assert order(it, said())[0] == "small"
+
+
+async def test_a_full_model_is_asked_where_there_is_no_other():
+    it, door = narrow(), ScriptedDoor()
+    async with await full(it, door, 2):
+        assert order(it, said(model="small")) == ["small"]
 
 
 @pytest.mark.parametrize(
