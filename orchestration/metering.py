@@ -9,9 +9,9 @@ from contextlib import closing
 import dagster as dg
 
 from integrations.database import Database
-from integrations.errors import RunbellError
 from orchestration.ledger import Ledger
 from orchestration.model_layer import ModelLayer
+from serving.accounts import settled
 from serving.client import Models
 from serving.fleet import Fleet
 from serving.schema import ChatChunk, ChatRequest, Origin, Priority
@@ -33,22 +33,11 @@ class MeteredModels(ModelLayer):
         """Ask the model. Raises `BudgetSpent` where only models answer that the budget can't pay."""
         request = request.model_copy(update={"origin": origin_of(request.origin, self._tenant)})
         call = self._ledger.open(request, timeout_s)
-        ended: BaseException | None = None
-        try:
+        with settled(call, call.close):
             chunks = self._models.stream(call.request, timeout_s=timeout_s, traceparent=traceparent)
             with closing(chunks):  # pyright: ignore[reportArgumentType] - every implementation is a generator
                 for chunk in chunks:
                     yield call.count(chunk)
-        except RunbellError as error:
-            ended, told = error, call.refused(error)
-            if told is error:
-                raise
-            raise told from error
-        except BaseException as error:
-            ended = error
-            raise
-        finally:
-            call.close(ended)
 
 
 def origin_of(said: Origin, tenant: str) -> Origin:

@@ -5,8 +5,8 @@ Handed in by whoever starts serving (`python -m serving.app --accounts MODULE:FU
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Protocol, TypeVar, cast
 
 from integrations.errors import Misconfigured, RunbellError
@@ -79,13 +79,25 @@ async def counted(
     ask: Callable[[ChatRequest], AsyncGenerator[ChatChunk]],
 ) -> AsyncGenerator[ChatChunk]:
     """Yield the answer, and have it entered however it ends."""
-    ended: BaseException | None = None
     tally = await _opened(lambda: accounts.open(request, timeout_s), lambda tally: tally.close(None))
-    try:
+
+    def close(ended: BaseException | None) -> None:
+        # Not awaited: whoever was cancelled may wait for nothing.
+        asyncio.get_running_loop().run_in_executor(None, tally.close, ended)
+
+    with settled(tally, close):
         async with aclosing(ask(tally.request)) as chunks:
             async for chunk in chunks:
                 last = chunk.usage is not None  # entering it asks the database
                 yield await asyncio.to_thread(tally.count, chunk) if last else tally.count(chunk)
+
+
+@contextmanager
+def settled(tally: Tally, close: Callable[[BaseException | None], None]) -> Generator[None]:
+    """Have an account closed with what ends this block, and its errors read as the account's owner should."""
+    ended: BaseException | None = None
+    try:
+        yield
     except RunbellError as error:
         ended, told = error, tally.refused(error)
         if told is error:
@@ -95,8 +107,7 @@ async def counted(
         ended = error
         raise
     finally:
-        # Not awaited: whoever was cancelled may wait for nothing.
-        asyncio.get_running_loop().run_in_executor(None, tally.close, ended)
+        close(ended)
 
 
 async def counted_embeddings(
