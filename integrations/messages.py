@@ -15,6 +15,14 @@ from pydantic import Field as Spec
 RUN_NAMESPACE = uuid.UUID("5f0f4f7e-6a5b-4d1e-9a57-72756e62656c")
 MAX_TEXT = 100_000
 """Characters of text that a message may carry; channels refuse more."""
+MOST_EVENT_ID = 256
+BY_ACTION = "action:"
+"""What the event ids of messages begin with that an action of a run has sent; its idempotency key is the rest."""
+
+
+def sent_as(key: str) -> str:
+    """Return the event id of a message that an action sends under its idempotency key."""
+    return f"{BY_ACTION}{key}"[:MOST_EVENT_ID]
 
 
 def run_id_for(message_id: str) -> str:
@@ -91,7 +99,7 @@ class InboundMessage(Frozen):
     """
 
     address: Address
-    event_id: str = Spec(min_length=1, max_length=256)
+    event_id: str = Spec(min_length=1, max_length=MOST_EVENT_ID)
     account: str = Spec(min_length=1, max_length=256)
     account_name: str = ""
     text: str = Spec(default="", max_length=MAX_TEXT)

@@ -27,6 +27,7 @@ import dagster as dg
 
 from integrations.approvals.policy import Policy
 from integrations.approvals.words import instant
+from integrations.database import MessageView
 from integrations.errors import InvalidInput
 from orchestration.authoring import Approval
 from orchestration.warm import parking
@@ -37,6 +38,7 @@ __all__ = [
     "Expired",
     "await_approval",
     "await_event",
+    "await_message",
     "sleep_until",
     "wait_for_approval",
     "wait_for_event",
@@ -81,6 +83,16 @@ def await_event(name: str, timeout: timedelta, key: str | None = None) -> dict[s
     if (waits := parking.here()) is None:
         raise InvalidInput("Events reach only runs of Runbell's workers, with the executor that Runbell chooses.")
     return waits.event(name, key, timeout)
+
+
+def await_message(message_id: str, what: str, timeout: timedelta) -> MessageView | None:
+    """Wait in an op's own code until a message that this run has sent is settled, as that of a command is.
+
+    `what` says in the run's page what is waited for. Returns the message, not settled where the time-out, counted from
+    the first attempt, is over; None under another executor, where nothing can wait. Raises `NotFound`.
+    """
+    waits = parking.here()
+    return None if waits is None else waits.message(message_id, what, timeout)
 
 
 def wait_for_approval(question: str, policy: Approval, *, details: Any = None, start: Any = None) -> Any:  # noqa: ANN401 - outputs of ops, as Dagster hands them on

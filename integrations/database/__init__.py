@@ -44,6 +44,7 @@ from integrations.database.run_logs import RunLogs
 from integrations.database.runs import RunQueue
 from integrations.database.schedules import NewSchedule, Schedule, Schedules
 from integrations.database.sealed import Sealed
+from integrations.database.sent import SentMessages
 from integrations.database.spending import Spending
 from integrations.database.usage import Usage
 from integrations.files import FileStore
@@ -89,6 +90,7 @@ class Database:
         self._live = connect(url, pool_size=4, durable=False, name=f"{name}-live")
         self.inbox = Inbox(self.engine)
         self.outbox = Outbox(self.engine)
+        self.sent = SentMessages(self.engine)
         self.runs = RunQueue(self.engine)
         self.run_logs = RunLogs(self.engine)
         self.follow_ups = FollowUps(self.engine)

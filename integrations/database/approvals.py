@@ -17,7 +17,7 @@ from integrations.database import approving
 from integrations.database.approval_asking import LookUp, ask, direct_places, supersede
 from integrations.database.approval_tables import approvals, decisions
 from integrations.database.engine import Store
-from integrations.database.events import events
+from integrations.database.events import take_all
 from integrations.database.records import RunClaim
 from integrations.database.settling import check_fence
 from integrations.messages import Address, Principal
@@ -166,16 +166,7 @@ class Approvals(Store):
         with self._transaction() as connection:
             check_fence(connection, claim.run_id, claim.token)
             found = ask(connection, wanted, self.look_up)
-            connection.execute(
-                sa.update(events)
-                .where(
-                    events.c.tenant == claim.tenant,
-                    events.c.name == approving.EVENT,
-                    events.c.key == found.id,
-                    events.c.taken_by.is_(None),
-                )
-                .values(taken_by=claim.run_id, taken_step=wanted.step)
-            )
+            take_all(connection, claim, wanted.step, approving.EVENT, found.id)
             # Read behind the taking: whatever is decided later sends an event that is still there.
             found = approving.read(connection, found.id)
         assert found is not None

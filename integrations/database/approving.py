@@ -15,6 +15,7 @@ from integrations.approvals import words
 from integrations.approvals.policy import Policy
 from integrations.approvals.values import Approval, Decision
 from integrations.database.approval_tables import approvals, cards, decisions
+from integrations.database.awaiting import hold_sender, wake_sender
 from integrations.database.engine import in_turn, notify
 from integrations.database.events import lock_event, put_event
 from integrations.database.outbox import post_within
@@ -73,8 +74,12 @@ def hold_waiting(connection: sa.Connection, approval: Approval) -> bool:
         lock_event(connection, approval.tenant, EVENT, approval.id)
         query = sa.select(run_queue.c.state).where(run_queue.c.run_id == approval.run_id).with_for_update()
         return connection.scalar(query) not in {None, "finished"}
-    query = sa.select(inbox.c.state).where(inbox.c.id == approval.message_id).with_for_update()
-    return connection.scalar(query) in {"waiting", "received"}
+    query = sa.select(inbox.c.state, *ASKED).where(inbox.c.id == approval.message_id).with_for_update()
+    row = connection.execute(query).first()
+    if row is None or row.state not in {"waiting", "received"}:
+        return False
+    hold_sender(connection, asked(row))
+    return True
 
 
 def close(connection: sa.Connection, approval: Approval, state: str, why: str) -> Approval:
@@ -201,6 +206,7 @@ def _answer(connection: sa.Connection, approval: Approval) -> None:
     ).first()
     if row is not None:
         reply = OutboundMessage(address=asked(row).address, text=words.ended(approval))
+        wake_sender(connection, asked(row))
         write_answer(connection, asked(row), [reply], MessageStatus.FAILED, None)
 
 

@@ -155,6 +155,21 @@ def lock_event(connection: sa.Connection, tenant: str, name: str, key: str) -> N
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(text, 0))))
 
 
+def hold_event(connection: sa.Connection, tenant: str, name: str, key: str) -> None:
+    """Take `lock_event` and hold the runs that wait, before the turns of conversations that the sender takes."""
+    lock_event(connection, tenant, name, key)
+    connection.execute(sa.select(run_queue.c.run_id).where(_waits_for(tenant, name, key)).with_for_update())
+
+
+def take_all(connection: sa.Connection, claim: RunClaim, step: str | None, name: str, key: str) -> None:
+    """Take what woke a run within the caller's transaction; what is sent later is still there."""
+    connection.execute(
+        sa.update(events)
+        .where(events.c.tenant == claim.tenant, events.c.name == name, events.c.key == key, events.c.taken_by.is_(None))
+        .values(taken_by=claim.run_id, taken_step=step)
+    )
+
+
 def put_event(
     connection: sa.Connection, tenant: str, name: str, key: str, body: dict[str, Any], *, event_id: str | None = None
 ) -> bool:
@@ -162,22 +177,22 @@ def put_event(
     if len(json.dumps(body)) > BODY_BYTES:
         raise InvalidInput(f"An event may hold {BODY_BYTES} bytes; send a reference instead.", field="body")
     row = insert(events).values(tenant=tenant, name=name, key=key, body=body, event_id=event_id)
-    waiting = {"events": [{"name": name, "key": key}]}
     fresh = row.on_conflict_do_nothing(index_elements=["tenant", "name", "event_id"]).returning(events.c.id)
     sent = connection.execute(fresh).first()
     woken = connection.scalars(
         sa.update(run_queue)
-        .where(
-            run_queue.c.state == "parked",
-            run_queue.c.tenant == tenant,
-            run_queue.c.parked.contains(waiting),
-        )
+        .where(_waits_for(tenant, name, key))
         .values(available_at=sa.func.now())
         .returning(run_queue.c.location)
     ).all()
     for location in sorted(set(woken)):
         notify(connection, "runbell_runs", location)
     return sent is not None
+
+
+def _waits_for(tenant: str, name: str, key: str) -> sa.ColumnElement[bool]:
+    waiting = {"events": [{"name": name, "key": key}]}
+    return sa.and_(run_queue.c.state == "parked", run_queue.c.tenant == tenant, run_queue.c.parked.contains(waiting))
 
 
 def _is_there(connection: sa.Connection, tenant: str, name: str, key: str) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from integrations.approvals.values import Approval, NewApproval
 from integrations.database.approval_asking import LookUp, ask, use
 from integrations.database.approving import tell_requester
+from integrations.database.awaiting import wake_sender
 from integrations.database.callbacks import tell
 from integrations.database.engine import Store, notify
 from integrations.database.follow_ups import follow
@@ -27,14 +28,7 @@ from integrations.database.settling import (
 from integrations.database.tables import inbox
 from integrations.database.views import message_view
 from integrations.errors import LeaseLost
-from integrations.messages import (
-    Address,
-    InboundMessage,
-    MessageStatus,
-    OutboundMessage,
-    Priority,
-    run_id_for,
-)
+from integrations.messages import Address, InboundMessage, MessageStatus, OutboundMessage, Priority, run_id_for
 
 SETTLED = [status.value for status in MessageStatus if status.settled]
 MAX_ATTEMPTS = 5
@@ -174,6 +168,7 @@ class Inbox(Store):
         with self._transaction() as connection:
             decide(connection, proposal)
             self._leave_routing(connection, claimed, status, principal_id, run_id=None)
+            wake_sender(connection, Asked.of(claimed))
             if message.approval is None and not asked_again(message, pending):
                 # One that has waited for an approval was recorded when it began to.
                 record_utterance(connection, claimed, principal_id, None)
@@ -206,6 +201,7 @@ class Inbox(Store):
             ).first()
             if row is None:
                 return False
+            wake_sender(connection, asked(row))
             write_answer(connection, asked(row), replies, status, run_id)
         return True
 
@@ -257,7 +253,10 @@ class Inbox(Store):
                 .values(state="dead", error="claimed too often", replied_at=sa.func.clock_timestamp())
                 .returning(*ASKED)
             ).all()
-            for question in map(asked, rows):
+            questions = [asked(row) for row in rows]
+            for question in questions:
+                wake_sender(connection, question)
+            for question in questions:
                 text = f"⚠️ I tried {MAX_ATTEMPTS} times and could not handle this message. Message id: "
                 reply = OutboundMessage(address=question.address, text=text + question.message_id)
                 write_answer(connection, question, [reply], MessageStatus.DEAD, None)

@@ -67,6 +67,7 @@ class Asked:
     address: Address
     ref: str | None
     account: str
+    event_id: str
     callback_url: str | None = None
 
     @classmethod
@@ -74,7 +75,7 @@ class Asked:
         """Return what a claimed message asked."""
         message = claimed.message
         ref = message.ref or message.subject
-        return cls(claimed.message_id, message.address, ref, message.account, message.callback_url)
+        return cls(claimed.message_id, message.address, ref, message.account, message.event_id, message.callback_url)
 
 
 ASKED = (
@@ -83,6 +84,7 @@ ASKED = (
     inbox.c.channel,
     inbox.c.conversation,
     inbox.c.account,
+    inbox.c.event_id,
     sa.func.coalesce(inbox.c.body["ref"].astext, inbox.c.body["subject"].astext).label("ref"),
     inbox.c.body["callback_url"].astext.label("callback_url"),
 )
@@ -92,7 +94,7 @@ ASKED = (
 def asked(row: Any) -> Asked:
     """Return what a row of the inbox asked."""
     address = Address(tenant=row.tenant, channel=row.channel, conversation=row.conversation)
-    return Asked(row.id, address, row.ref, row.account, row.callback_url)
+    return Asked(row.id, address, row.ref, row.account, row.event_id, row.callback_url)
 
 
 def write_answer(

@@ -146,8 +146,8 @@ class Prepared:
 
     def carry_out(self, means: Means, occasion: Occasion) -> Outcome:
         """Do it; what surely did not happen is tried again, with growing pauses."""
-        if _rehearsals:
-            return _rehearsals[-1](self, occasion)
+        if _rehearsals and (instead := _rehearsals[-1](self, occasion)) is not None:
+            return instead
         for attempt in range(ATTEMPTS):
             try:
                 return self.action.carry_out(self.args, means, occasion)
@@ -162,8 +162,11 @@ class Prepared:
 
 
 @contextmanager
-def rehearsed(instead: Callable[[Prepared, Occasion], Outcome]) -> Generator[None]:
-    """Carry out no action of this process in this block, but call `instead`: for tests and replays."""
+def rehearsed(instead: Callable[[Prepared, Occasion], Outcome | None]) -> Generator[None]:
+    """Carry out no action of this process in this block, but call `instead`: for tests and replays.
+
+    Where that returns None, the action is carried out after all.
+    """
     _rehearsals.append(instead)
     try:
         yield
@@ -171,7 +174,7 @@ def rehearsed(instead: Callable[[Prepared, Occasion], Outcome]) -> Generator[Non
         _rehearsals.remove(instead)
 
 
-_rehearsals: list[Callable[[Prepared, Occasion], Outcome]] = []
+_rehearsals: list[Callable[[Prepared, Occasion], Outcome | None]] = []
 
 
 def prepare(name: str, arguments: Mapping[str, object], settings: Settings) -> Prepared:

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from integrations.access import Refused, may
 from integrations.errors import Forbidden, InvalidInput, NotFound, Overloaded
-from integrations.messages import InboundMessage, run_id_for
+from integrations.messages import InboundMessage, run_id_for, sent_as
 from integrations.settings import Settings
 from orchestration.actions import FIXED, Arguments, Effect, Means, Occasion, Outcome
 from orchestration.commands.binding import bind_values
@@ -50,7 +50,7 @@ class StartCommand:
         message = InboundMessage(
             address=occasion.address,
             direct=known is None or known.direct,
-            event_id=f"action:{occasion.key}"[:256],
+            event_id=sent_as(occasion.key),
             account=occasion.account,
             account_name=occasion.principal.name,
             command=spec.name,

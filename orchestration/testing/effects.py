@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from orchestration.actions import Effect, Occasion, Outcome, Prepared
 
-Scripted = Outcome | Exception | Callable[[Mapping[str, object]], Outcome]
-"""What an action gives, raises, or computes from its arguments."""
+Scripted = Outcome | Exception | Callable[[Mapping[str, object]], Outcome] | None
+"""What an action gives, raises, or computes from its arguments; with None it is recorded, and carried out for real."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Effects:
         self.done: list[Done] = []
         self._outcomes = dict(outcomes or {})
 
-    def __call__(self, prepared: Prepared, occasion: Occasion) -> Outcome:
-        """Record an action and return what was scripted for it."""
+    def __call__(self, prepared: Prepared, occasion: Occasion) -> Outcome | None:
+        """Record an action and return what was scripted for it; None where it shall be carried out."""
         args = prepared.args.model_dump(mode="json", exclude_defaults=True)
         name = prepared.action.name
         done = Done(name, args, prepared.effect, prepared.preview, occasion.principal.name, occasion.key)
@@ -37,4 +37,4 @@ class Effects:
         scripted = self._outcomes.get(name, Outcome(text=prepared.preview))
         if isinstance(scripted, Exception):
             raise scripted
-        return scripted if isinstance(scripted, Outcome) else scripted(args)
+        return scripted(args) if callable(scripted) else scripted

@@ -19,12 +19,14 @@ import dagster as dg
 from integrations.approvals.policy import Policy
 from integrations.approvals.values import Approval, NewApproval
 from integrations.approvals.words import approvers, pointless
-from integrations.database import RunClaim, Wait
+from integrations.database import MessageView, RunClaim, Wait
 from integrations.database.approvals import Approvals
 from integrations.database.approving import EVENT
+from integrations.database.awaiting import SETTLED
 from integrations.database.engine import outages_met
 from integrations.database.events import Events
-from integrations.errors import PermanentError
+from integrations.database.sent import SentMessages
+from integrations.errors import NotFound, PermanentError
 from orchestration.warm.instance import WarmInstance
 from orchestration.warm.internals import ActiveExecution, DagsterEvent
 from orchestration.warm.interrupt import shielded, sleep
@@ -52,9 +54,10 @@ class Waiting(dg.DagsterError):
 class Waits:
     """The waits of one run, in the thread that executes it."""
 
-    def __init__(self, events: Events, approvals: Approvals, claim: RunClaim) -> None:
+    def __init__(self, events: Events, approvals: Approvals, sent: SentMessages, claim: RunClaim) -> None:
         self._events = events
         self._approvals = approvals
+        self._sent = sent
         self._claim = claim
         self._deadlines = dict(_deadlines(claim.parked))
         self._step: str | None = None
@@ -98,6 +101,22 @@ class Waits:
         reason = f"`{step}` waits for the event {name!r} (key {key!r}) until {_instant(until)}"
         self._leave(Wait(step, reason, until, name, key))
         raise AssertionError  # it has left
+
+    def message(self, message_id: str, what: str, timeout: timedelta) -> MessageView:
+        """Return a message that this run has sent once it is settled, or as it is once the time-out is over.
+
+        Raises `NotFound` where it is there no longer.
+        """
+        step = self._here
+        with shielded():
+            view = self._sent.awaited(self._claim, step, message_id)
+        if view is None:
+            raise NotFound(f"the message that started {what} is there no longer")
+        now = datetime.now(UTC)
+        until = self._deadlines.get((step, SETTLED, message_id), now + timeout)
+        if not view.status.settled and until > now:
+            self._leave(Wait(step, f"`{step}` waits for {what} until {_instant(until)}", until, SETTLED, message_id))
+        return view
 
     def approval(self, question: str, shown: str, details: dict[str, object], policy: Policy) -> Approval:
         """Return the approval of what this op is about to do. Raises `Denied`, `Expired`."""

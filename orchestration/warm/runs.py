@@ -93,7 +93,7 @@ class _Attempt:
         self._instance = runtime.instance
         self._follower = Follower(runtime.live, claim)
         self._began = time.monotonic()
-        self._waits = Waits(runtime.database.events, runtime.database.approvals, claim)
+        self._waits = Waits(runtime.database.events, runtime.database.approvals, runtime.database.sent, claim)
         self._plan: Preparation | None = None
         self._problem: str | None = None
         """Why the run could not begin."""

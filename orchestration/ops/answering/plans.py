@@ -8,6 +8,7 @@ from orchestration.commands.language import Language
 
 START = "start_command"
 """The action that a command of a plan is."""
+Ended = Literal["done", "failed", "refused"]
 
 
 class Intended(Frozen):
@@ -39,7 +40,7 @@ class Result(Frozen):
     title: str
     shown: str
     effect: Effect | None
-    outcome: Literal["done", "failed", "refused"]
+    outcome: Ended
     text: str
     seconds: float = 0.0
 
