@@ -66,6 +66,7 @@ def _step_op(form: Form, name: str) -> dg.OpDefinition:
         ins={"before": dg.In(list), **{use: dg.In(dict) for use in uses}},
         out=dg.Out(dict, is_required=not step.when),
         tags=tags,
+        retry_policy=None if step.retries is None else step.retries.policy,
     )
     def carry(
         context: dg.OpExecutionContext,

@@ -3,6 +3,7 @@
 What an op puts out is a dict: when it was done, and its result; the first op's holds the arguments instead.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from integrations.database import Database
-from integrations.errors import Forbidden, InvalidInput, RunbellError
+from integrations.errors import Forbidden, InvalidInput, Misconfigured, NotFound, RunbellError
 from integrations.memory import Memory
 from integrations.settings import Settings
 from orchestration.actions import Outcome, Prepared, find, prepare
@@ -33,6 +34,8 @@ SHOWN = 2_000
 """Characters of an outcome that stand in the op's metadata."""
 DOTS = "•••"
 EVENT_TIMEOUT = timedelta(days=1)
+_FOR_GOOD = (Forbidden, InvalidInput, Misconfigured, NotFound)
+"""What another attempt would meet again, whatever `retries` says."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,11 @@ def _act(
         context.log.info(_hidden(f"{prepared.preview} ({prepared.effect})", secrets))
         outcome = prepared.carry_out(parts, occasion_of(context, name, parts.database, parts.settings))
     except RunbellError as error:
-        if not any(secret in str(error) for secret in secrets):
-            raise
-        raise type(error)(_hidden(str(error), secrets)) from None
+        # What it was raised from may quote the arguments: with secrets among them, only its own words are kept.
+        error.args = (_hidden(str(error), secrets),)
+        if isinstance(error, _FOR_GOOD):
+            raise dg.Failure(str(error), allow_retries=False) from (None if secrets else error)
+        raise error from (None if secrets else error.__cause__)
     return _told(prepared, outcome, secrets)
 
 
@@ -190,13 +195,19 @@ def _in_url(text: str) -> str:
 
 
 def _hidden(value: Any, secrets: Sequence[str]) -> Any:  # noqa: ANN401 - of the same kind
-    """Take secrets out of what is kept and shown, also where they stand in an address."""
+    """Take secrets out of what is kept and shown, also where they stand in an address or in JSON."""
     if isinstance(value, str):
         for secret in filter(None, secrets):
-            value = value.replace(secret, DOTS).replace(quote(secret, safe=""), DOTS)
+            for form in (secret, quote(secret, safe=""), *_in_json(secret)):
+                value = value.replace(form, DOTS)
         return value
     if isinstance(value, dict):
         return {name: _hidden(item, secrets) for name, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
         return [_hidden(item, secrets) for item in cast("list[object]", value)]
     return value
+
+
+def _in_json(text: str) -> tuple[str, str]:
+    """Return how a text stands in a document, with and without the characters that ASCII lacks."""
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]

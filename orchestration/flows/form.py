@@ -3,6 +3,7 @@
 No value is computed here: texts with references stay as they are until the step that needs them runs.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
@@ -15,6 +16,7 @@ from orchestration.commands.policy import Approval, Declared, Traits
 from orchestration.flows.references import read_path
 
 MOST_STEPS = 100
+MOST_RETRIES = 100
 ACTIONS = tuple(name for name in actions.names() if name != "wait")
 """The step `wait` holds no worker, so the action of that name isn't offered."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -24,6 +26,10 @@ _TAKEN = frozenset(dir(dg.Config)) | {"arguments", "reply"}
 
 def _short(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def _count(value: object) -> object:
+    return {"max_retries": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _wanted(value: object) -> object:
@@ -115,6 +121,35 @@ class Wait(Part):
         return self
 
 
+class Retries(Part):
+    """How often an action that has failed is tried again, and after how long: the words of Dagster's `RetryPolicy`."""
+
+    max_retries: int = Field(default=1, ge=1, le=MOST_RETRIES)
+    delay: Length | None = Field(default=None, ge=timedelta(0), description="Before the next attempt: 10s, 5 minutes.")
+    backoff: Literal["linear", "exponential"] | None = Field(
+        default=None, description="Grow the delay with each attempt: 1, 2, 3, … or 1, 3, 7, … times."
+    )
+    jitter: Literal["full", "plus_minus"] | None = Field(
+        default=None, description="A random part of the delay, or as much as that more or less."
+    )
+
+    @validates(mode="after")
+    def _of_a_delay(self) -> Self:
+        if self.delay is None and (self.backoff or self.jitter):
+            raise ValueError("backoff and jitter need a delay")
+        return self
+
+    @property
+    def policy(self) -> dg.RetryPolicy:
+        """The same for Dagster."""
+        return dg.RetryPolicy(
+            max_retries=self.max_retries,
+            delay=None if self.delay is None else self.delay.total_seconds(),
+            backoff=None if self.backoff is None else dg.Backoff[self.backoff.upper()],
+            jitter=None if self.jitter is None else dg.Jitter[self.jitter.upper()],
+        )
+
+
 class _Step(Part):
     description: str = ""
     needs: list[str] = Field(
@@ -122,6 +157,9 @@ class _Step(Part):
         description="Steps that must be over before, if they are not left out; those it refers to are anyway.",
     )
     when: Condition = {}
+    retries: Annotated[Retries | None, BeforeValidator(_count)] = Field(
+        default=None, description="Try an action again that has failed: how often, or more of it."
+    )
     approval: Ask | None = None
     wait: Annotated[Wait | None, _short("for")] = None
 
@@ -133,6 +171,8 @@ class _Step(Part):
         if len(kinds) != 1:
             said = f"this one has {' and '.join(kinds)}" if kinds else f"give one of {', '.join(KINDS)}"
             raise ValueError(f"a step does one thing: {said}")
+        if self.retries is not None and kinds[0] not in ACTIONS:
+            raise ValueError(f"retries belong to an action; {kinds[0]} has a time of its own")
         return self
 
     @property

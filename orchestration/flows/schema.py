@@ -8,11 +8,12 @@ from functools import cache
 from typing import Any, TypeAlias, cast
 
 from orchestration import actions
-from orchestration.flows.form import ACTIONS, Form
+from orchestration.flows.form import ACTIONS, MOST_RETRIES, Form
 
 Schema: TypeAlias = dict[str, Any]
 _REFERENCE: Schema = {"type": "string", "pattern": r"^\s*\{\{[^{}]*\}\}\s*$"}
 _TEXT: Schema = {"type": "string"}
+_RETRIES: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_RETRIES}
 
 
 @cache
@@ -24,6 +25,7 @@ def schema() -> Schema:
     for name in ACTIONS:
         steps[name] = {"description": actions.find(name).summary, **arguments_of(name)}
     steps["wait"] = {**steps["wait"], "anyOf": [_TEXT, {"$ref": "#/$defs/Wait"}]}
+    steps["retries"] = {**steps["retries"], "anyOf": [_RETRIES, {"$ref": "#/$defs/Retries"}]}
     named = found["properties"]["arguments"]["patternProperties"]
     for pattern in named:
         named[pattern] = {"anyOf": [{"$ref": "#/$defs/Argument"}, parts["Argument"]["properties"]["type"]]}
