@@ -6,11 +6,13 @@ quoted, and only what is left is general talk. A strong model chooses by itself,
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from integrations.errors import RunbellError
+from integrations.errors import RunbellError, TemporaryError
 from integrations.memory.values import Recollection
+from integrations.settings_plans import Plans
 from orchestration.commands.spec import CommandSpec
 from orchestration.long_texts import Task, read
 from orchestration.ops.answering import wording
@@ -19,7 +21,7 @@ from orchestration.ops.answering.notes import statement, told_to_remember
 from orchestration.ops.answering.planning import Planner
 from orchestration.ops.answering.plans import Plan
 from orchestration.ops.answering.prompts import lead_request, talk_request, tokens
-from orchestration.ops.answering.rounds import exhausted, planned
+from orchestration.ops.answering.rounds import exhausted, out_of_tokens, planned, used, within
 from orchestration.ops.answering.speech import Hear, Said, ask
 from orchestration.ops.answering.support import best, coverage, only_memory_knows, says_no_more
 from orchestration.ops.answering.values import Heard, Recalled, Spent, Thought
@@ -154,18 +156,34 @@ def think_again(heard: Heard, recalled: Recalled, plan: Plan, mind: Mind) -> Tho
     planner = mind.planner
     if planner is None:  # the model was changed, or the asker lost their rights, while something waited
         return Thought("choice", wording.no_more_rounds(heard.language), plan=plan)
-    if why := exhausted(plan, planner.settings.plans):
+    bounds = planner.settings.plans
+    if why := exhausted(plan, bounds):
         return Thought("choice", why, plan=plan)
-    if plan.rounds >= planner.settings.plans.rounds:
+    if plan.rounds >= bounds.rounds:
         mind = replace(mind, planner=None)
-    return _choose(heard, recalled, mind, plan)
+    began = time.monotonic()
+    mind = replace(mind, timeout_s=min(mind.timeout_s, bounds.seconds - plan.seconds))
+    try:
+        return _choose(heard, recalled, mind, plan, bounds)
+    except TemporaryError:
+        took = Spent("", total_ms=(time.monotonic() - began) * 1000)
+        if not (why := exhausted(used(plan, took), bounds)):
+            raise
+        return Thought("choice", why, plan=plan)
 
 
-def _choose(heard: Heard, recalled: Recalled, mind: Mind, plan: Plan | None = None) -> Thought:
+def _choose(
+    heard: Heard, recalled: Recalled, mind: Mind, plan: Plan | None = None, bounds: Plans | None = None
+) -> Thought:
     results, planner = plan.results if plan else (), mind.planner
     info = mind.info or mind.models.describe()
     whole, heard = heard, heard if plan else _condensed(heard, info, mind)
     request = choice_request(info, heard, recalled, mind.commands, planner, results)
+    if plan and bounds:
+        bounded = within(request, plan, bounds)
+        if bounded is None:
+            return Thought("choice", out_of_tokens(plan, bounds), plan=plan)
+        request = bounded
     said = ask(mind.models, request, heard, timeout_s=mind.timeout_s, hear=AnswerOnly(mind.hear))
     choice = read_choice(said.text, mind.commands, recalled, heard.language)
     wanted = choice.plan or (({"command": choice.command, "args": choice.args},) if plan and choice.command else ())
@@ -176,7 +194,8 @@ def _choose(heard: Heard, recalled: Recalled, mind: Mind, plan: Plan | None = No
         meant = Meant(choice.command, choice.args or {}, sure=True, questions=choice.problems)
         return replace(_proposal(meant), spent=said.spent)
     sources = "\n".join(wording.source_line(heard.language, passage) for passage in choice.notes)
-    text = choice.answer or (wording.no_more_rounds(heard.language) if wanted else wording.no_words(heard.language))
+    cut = exhausted(used(plan, said.spent), bounds) if plan and bounds else ""
+    text = choice.answer or cut or (wording.no_more_rounds if wanted else wording.no_words)(heard.language)
     text = f"{text}\n\n{sources}".strip()
     seen = said.read if heard is whole else len(whole.text)
     return Thought("choice", text, used=choice.notes, spent=said.spent, read=seen, plan=plan)
