@@ -172,12 +172,25 @@ class DurableExecutor(Executor):
             self._waits.set_aside(active, step.key)
             return
         active.verify_complete(job_context, step.key)
-        for event in active.plan_events_iterator(job_context):
+        for event in self._left_out(job_context, active):
             events.append(event)
             yield event
         yield from trigger_hooks(step_context, events)
         if acts:
             self._flush(job_context)
+
+    def _left_out(self, job_context: PlanExecutionContext, active: ActiveExecution) -> Iterator[DagsterEvent]:
+        """Yield that ops are skipped, in one event each: Dagster adds a line to the run's log to say the same."""
+        while steps := active.get_steps_to_skip():
+            for step in steps:
+                needs = ", ".join(sorted(step.get_execution_dependency_keys()))
+                yield DagsterEvent.from_step(
+                    dg.DagsterEventType.STEP_SKIPPED,
+                    job_context.for_step(step),
+                    message=f'Skipped "{step.key}": it was not given all that it needs of {needs}.',
+                )
+                active.mark_skipped(step.key)
+        yield from active.plan_events_iterator(job_context)
 
     def _guarded(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
         """Yield an op's events; a stop is raised inside the op, so that it ends as Dagster's ops do."""
