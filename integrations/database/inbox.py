@@ -1,5 +1,6 @@
 """The inbox: receive, claim, start or settle. An acknowledged message is stored (I1) and handled once (I2)."""
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -66,6 +67,14 @@ _CLAIM_TURN = sa.text(_CLAIM.format(words="true", turn=_IN_TURN))
 _CLAIM_WORDS = sa.text(_CLAIM.format(words="i.word = any(cast(:words as text[]))", turn="true"))
 
 
+_settled_here: deque[str] = deque(maxlen=256)
+
+
+def settled_here(message_id: str) -> bool:
+    """Tell, without asking the database, whether this process has settled the message with `Inbox.answer` lately."""
+    return message_id in _settled_here
+
+
 class Inbox(Store):
     """Messages from their acceptance to their answer."""
 
@@ -87,12 +96,7 @@ class Inbox(Store):
         self, worker: str, *, limit: int = 1, lease_s: float = 15.0, words: Collection[str] | None = None
     ) -> list[ClaimedMessage]:
         """Lease messages for routing, in turn; with `words`, control commands only, whose turn is always."""
-        values: dict[str, object] = {
-            "worker": worker,
-            "limit": limit,
-            "lease": lease_s,
-            "most": MAX_ATTEMPTS,
-        }
+        values: dict[str, object] = {"worker": worker, "limit": limit, "lease": lease_s, "most": MAX_ATTEMPTS}
         statement = _CLAIM_TURN
         if words is not None:
             statement, values["words"] = _CLAIM_WORDS, sorted(words)
@@ -203,6 +207,7 @@ class Inbox(Store):
                 return False
             wake_sender(connection, asked(row))
             write_answer(connection, asked(row), replies, status, run_id)
+        _settled_here.append(message_id)
         return True
 
     def wait(self, message_id: str, *, waiting: bool) -> None:

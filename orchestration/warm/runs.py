@@ -11,6 +11,7 @@ import dagster as dg
 from integrations.access import Refused, may
 from integrations.database import Database, RunClaim, Wait
 from integrations.database.engine import patiently
+from integrations.database.inbox import settled_here
 from integrations.errors import Forbidden, LeaseLost, Misconfigured, NotFound
 from integrations.messages import MessageStatus, OutboundMessage, utc_now
 from integrations.settings import Settings
@@ -231,6 +232,8 @@ class _Attempt:
         claim = self._claim
         if claim.message_id is None or claim.address is None:
             return
+        if settled_here(claim.message_id):
+            return  # an op of the run has answered
         text, status = self._failure_text(run), MessageStatus.FAILED
         reply = OutboundMessage(address=claim.address, text=text)
         if run is not None and run.status is _SUCCESS:

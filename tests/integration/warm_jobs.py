@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import dagster as dg
 
 from integrations.errors import InvalidInput
-from integrations.messages import Address, Reply
+from integrations.messages import Address, OutboundMessage, Reply
 from integrations.settings import Settings
 from orchestration.arguments import Choices
 from orchestration.authoring import Approval, command
@@ -233,7 +233,7 @@ def waiting() -> None:
 
 
 @contextmanager
-def _held(run_id: str) -> Iterator[None]:
+def _held(run_id: str) -> Generator[None]:
     """Say that a run is here, wait to be let go on, and say where that failed."""
     with _file(run_id, "started").open("a") as file:
         file.write("x")
@@ -283,6 +283,22 @@ def geared(value: int) -> int:
 @dg.job(resource_defs={"gear": gear})
 def equipped() -> None:
     told(geared(noted(one())))
+
+
+@dg.op
+def answers(context: dg.OpExecutionContext) -> str:
+    message_id = context.run.tags["runbell/message"]
+    with closing(open_database(Settings())) as database:
+        view = database.inbox.get(message_id)
+        assert view is not None
+        reply = OutboundMessage(address=view.address, text="said by the op")
+        database.inbox.answer(message_id, [reply], run_id=context.run_id)
+    return "not said"
+
+
+@dg.job
+def answering() -> None:
+    answers()
 
 
 @dg.op
@@ -354,7 +370,7 @@ def approving() -> None:
     pay(wait_for_event("approved", timedelta(hours=1), start=order()))
 
 
-MANAGERS = Approval(approvers=["manager"], conversation=Address(channel="slack", conversation="C-office"))
+MANAGERS = Approval(approvers=("manager",), conversation=Address(channel="slack", conversation="C-office"))
 
 
 @dg.op
@@ -375,7 +391,7 @@ def refunding() -> None:
     pay_out(order, wait_for_approval("Refund this order?", MANAGERS, details=order))
 
 
-BOSS = Approval(approvers=["slack:UBOSS"], conversation=Address(channel="slack", conversation="C1"))
+BOSS = Approval(approvers=("slack:UBOSS",), conversation=Address(channel="slack", conversation="C1"))
 
 
 class Order(dg.Config):
@@ -627,6 +643,7 @@ def guarded() -> None:
 defs = dg.Definitions(
     assets=[kept, derived],
     jobs=[
+        answering,
         approving,
         approving_apart,
         approving_by_key,
