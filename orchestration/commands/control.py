@@ -190,7 +190,7 @@ class Controls:
 
     def _run_line(self, run: QueuedRun, asker: Asker) -> str:
         link = f"[{run.run_id[:8]}]({self._settings.run_url(run.run_id)})"
-        at = run.created_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        at = telling.seen_by(asker, self._settings, run.created_at)
         asked = asker.say(", cancel asked for", "，已请求取消") if run.cancel_requested else ""
         if run.state == "queued" and run.concurrency_key:
             asked += asker.say(f", waits its turn ({run.concurrency_key})", f"，排队中（{run.concurrency_key}）")

@@ -244,9 +244,10 @@ class Scheduling:
                 f"没有时区“{name[:64]}”；例如 Asia/Shanghai。",
             )
         self._database.schedules.set_timezone(asker.principal.id, zone)
+        self._database.principals.refresh()
         return asker.say(
-            f"Your time zone is {zone}, for the schedules that you make from now on.",
-            f"时区已设为 {zone}，对之后新建的定时任务生效。",
+            f"Your time zone is {zone}: for days and times that you name and are told, and schedules made from now on.",
+            f"时区已设为 {zone}，适用于你输入和看到的时间，以及之后新建的定时任务。",
         )
 
     def _lapse(self, schedule: Schedule) -> Refused | None:

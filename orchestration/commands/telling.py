@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from integrations.database import Database, MessageView, QueuedRun
 from integrations.messages import Receipt
@@ -20,10 +21,17 @@ _STAGES = (
 )
 
 
+def seen_by(asker: Asker, settings: Settings, at: datetime) -> str:
+    """Write an instant in the asker's time zone, or in that of this installation."""
+    zone = asker.principal.timezone or settings.schedules.timezone
+    local = at.astimezone(ZoneInfo(zone)).replace(microsecond=0)
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone if zone == 'UTC' else f'({local.isoformat()[-6:]})'}"
+
+
 def show(database: Database, settings: Settings, run: QueuedRun, asker: Asker) -> str:
     """Tell what a run is, where it stands, what was asked and answered."""
     view = database.inbox.get(run.message_id) if run.message_id else None
-    say, at = asker.say, run.created_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    say, at = asker.say, seen_by(asker, settings, run.created_at)
     status = view.status.value if view else run.state
     lines = [
         f"**{run.job}** [{run.run_id[:8]}]({settings.run_url(run.run_id)}) · {status} · {at}",

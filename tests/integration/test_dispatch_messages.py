@@ -3,6 +3,7 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -221,6 +222,19 @@ def test_runs_lists_the_last_runs_with_their_pages(database, dispatch):
     answer = say(database, dispatch, "/runs")
 
     assert f"✅ greet [{claim.run_id[:8]}](http://127.0.0.1:3000/runs/{claim.run_id})" in answer
+
+
+def test_runs_are_told_in_the_time_zone_of_whoever_asks(database, dispatch):
+    claim = dispatch(claimed(database, "/greet Ada"))
+    finish(database, claim)
+    began = database.runs.get(claim.run_id).created_at.astimezone(ZoneInfo("Asia/Shanghai"))
+
+    before = say(database, dispatch, "/runs")
+    say(database, dispatch, "/schedule timezone Asia/Shanghai")
+
+    assert before.endswith(" UTC")
+    assert say(database, dispatch, "/runs").endswith(f"{began:%Y-%m-%d %H:%M:%S} (+08:00)")
+    assert f"{began:%H:%M:%S} (+08:00)" in say(database, dispatch, f"/show {claim.run_id[:8]}")
 
 
 def test_show_tells_what_became_of_a_run_and_why_where_its_time_went(database, dispatch):
