@@ -177,6 +177,17 @@ def test_ten_thousand_pasted_lines_are_counted_sent_and_folded(new_page: Callabl
     expect(bubble).to_contain_text("line 9999")
 
 
+def test_a_long_text_of_one_line_is_folded_by_its_characters(chat: Chat, standin: Standin) -> None:
+    text = "铃" * 2_000
+    standin.scripts[text] = [Answer("Read."), Settle()]
+    chat.paste(text)
+    chat.box.press("Enter")
+
+    assert chat.wait_answer() == "Read."
+    chat.page.get_by_role("button", name="Show all (2,000 characters)").click()
+    expect(chat.said_by_user.locator(".plain")).to_have_text(text)
+
+
 def test_a_text_that_is_too_long_is_told_before_it_is_sent(chat: Chat, standin: Standin) -> None:
     chat.box.fill("😀" * 100_000)
     expect(chat.page.locator("#count")).to_have_text("100,000 of 100,000 characters")

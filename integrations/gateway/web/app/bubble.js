@@ -40,12 +40,15 @@ function folded(text) {
   if (lines.length <= LONG_LINES && text.length <= LONG_CHARACTERS) return el("div", { class: "plain", dir: "auto" }, text);
   const short = `${lines.slice(0, LONG_LINES - 4).join("\n").slice(0, LONG_CHARACTERS - 200)}…`;
   const body = el("div", { class: "plain", dir: "auto" }, short);
-  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false" }, say("show_all", { lines: lines.length.toLocaleString(region()) }));
+  const more = lines.length > LONG_LINES
+    ? say("show_all", { lines: lines.length.toLocaleString(region()) })
+    : say("show_all_characters", { characters: [...text].length.toLocaleString(region()) });
+  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false" }, more);
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-expanded") === "false";
     button.setAttribute("aria-expanded", String(open));
     body.textContent = open ? text : short;
-    button.textContent = open ? say("show_less") : say("show_all", { lines: lines.length.toLocaleString(region()) });
+    button.textContent = open ? say("show_less") : more;
   });
   return el("div", {}, body, button);
 }
