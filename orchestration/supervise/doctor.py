@@ -12,8 +12,9 @@ from typing import Literal
 
 from integrations.errors import Misconfigured, RunbellError
 from integrations.settings import LOOPBACK, Settings
+from orchestration.supervise import leftovers
 from orchestration.supervise.home import Home
-from orchestration.supervise.ports import PortSetting, require_free
+from orchestration.supervise.ports import PortSetting, clashes, listener, require_free
 from orchestration.supervise.status import is_supervised
 from orchestration.supervise.variables import unread
 
@@ -40,6 +41,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _folder,
         _disk,
         _memory,
+        _supervisor,
         _ports,
         _exposure,
         _secrets,
@@ -107,23 +109,40 @@ def _memory(_: Settings, __: Home) -> Iterator[Finding]:
         yield Finding("ok", "memory", f"{total} MB")
 
 
+def _supervisor(_: Settings, home: Home) -> Iterator[Finding]:
+    if not is_supervised(home) and (left := leftovers.find(home)):
+        yield Finding("warn", "supervisor", f"gone, but {len(left)} processes still run", leftovers.REMEDY)
+
+
 def _ports(settings: Settings, home: Home) -> Iterator[Finding]:
-    sections = {
-        "gateway": (settings.gateway.host, settings.gateway.port),
-        "dagster": (settings.dagster.host, settings.dagster.port),
-        "serving": (settings.serving.host, settings.serving.port),
-    }
-    running = is_supervised(home)
-    for name, (host, port) in sections.items():
-        if running:
-            yield Finding("ok", f"port {port}", f"{name} (Runbell is up)")
-            continue
+    wanted = [
+        PortSetting(section.host, section.port, f"RUNBELL_{name.upper()}__PORT", f"{name}.port")
+        for name, section in (
+            ("gateway", settings.gateway),
+            ("dagster", settings.dagster),
+            ("serving", settings.serving),
+        )
+    ]
+    for clash in clashes(wanted):
+        yield Finding("fail", "ports", clash)
+    left = {process.pid for process in leftovers.find(home)} if not is_supervised(home) else None
+    for setting in wanted:
+        name, _, _ = setting.key.partition(".")
         try:
-            require_free(PortSetting(host, port, f"RUNBELL_{name.upper()}__PORT", f"{name}.port"))
+            state = "Runbell is up" if left is None else _held(setting, left)
         except Misconfigured as error:
-            yield Finding("fail", f"port {port}", name, str(error))
+            yield Finding("fail", f"port {setting.port}", name, str(error))
         else:
-            yield Finding("ok", f"port {port}", f"{name}, free")
+            yield Finding("ok", f"port {setting.port}", f"{name} ({state})")
+
+
+def _held(setting: PortSetting, left: set[int]) -> str:
+    """Say whether a start gets the port: it ends what an earlier one left. Raises Misconfigured where it does not."""
+    holder = listener(setting.port)
+    if holder is not None and holder.pid in left:
+        return f"still Runbell's own, pid {holder.pid}"
+    require_free(setting)
+    return "free"
 
 
 def _exposure(settings: Settings, _: Home) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from orchestration.supervise.home import Home
 from orchestration.supervise.processes import is_alive, send, session
 
 MARK = "RUNBELL_PROCESS"
+REMEDY = "`runbell up` takes over and starts anew, `runbell down` ends them."
 
 
 def find(home: Home) -> list[psutil.Process]:

@@ -1,8 +1,9 @@
-"""Ports: free ones, and who holds a taken one."""
+"""Ports: free ones, who holds a taken one, and which settings want the same."""
 
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,6 +20,14 @@ class PortSetting:
     port: int
     env: str
     key: str
+
+    def change(self) -> str:
+        """Say how the port after this one is set."""
+        section, _, name = self.key.partition(".")
+        return (
+            f"{self.env}={self.port + 1} in the environment, or {name} = {self.port + 1} under [{section}] "
+            "in runbell.toml."
+        )
 
 
 def free_port(preferred: int = 0) -> int:
@@ -51,26 +60,37 @@ def require_free(setting: PortSetting) -> None:
 
     A descendant of this process may hold it: Ray keeps Serve's proxy alive while `serving` itself is restarted.
     """
-    if is_free(setting.host, setting.port) or _is_descendant(_holder(setting.port)):
+    if is_free(setting.host, setting.port) or _is_descendant(listener(setting.port)):
         return
-    section, _, name = setting.key.partition(".")
     raise Misconfigured(
-        f"Port {setting.port} is taken by {holder(setting.port)}. Stop that, or choose another port: "
-        f"{setting.env}={setting.port + 1} in the environment, or {name} = {setting.port + 1} under [{section}] "
-        "in runbell.toml."
+        f"Port {setting.port} is taken by {holder(setting.port)}. Stop that, or choose another port: {setting.change()}"
     )
+
+
+def clashes(settings: Iterable[PortSetting]) -> list[str]:
+    """Say of each port that two settings name how one of them is changed; empty where all differ."""
+    found: list[str] = []
+    first: dict[int, PortSetting] = {}
+    for setting in settings:
+        other = first.setdefault(setting.port, setting)
+        if other is not setting:
+            found.append(
+                f"{other.key} and {setting.key} are both {setting.port}. Choose another for one: {setting.change()}"
+            )
+    return found
 
 
 def holder(port: int) -> str:
     """Name the process that listens on a port, as far as this user may see it."""
-    process = _holder(port)
+    process = listener(port)
     try:
         return f"{process.name()} (pid {process.pid})" if process else "another process"
     except psutil.Error:
         return "another process"
 
 
-def _holder(port: int) -> psutil.Process | None:
+def listener(port: int) -> psutil.Process | None:
+    """Return the process that listens on a port; None where there is none, or none that this user may see."""
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             address = tuple(connection.laddr)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from integrations.errors import Misconfigured
 from orchestration.supervise.home import Home
-from orchestration.supervise.ports import require_free
+from orchestration.supervise.ports import clashes, require_free
 from orchestration.supervise.spec import Spec, Step
 
 NEEDED_MB = 500
@@ -13,17 +13,9 @@ NEEDED_MB = 500
 
 def problems(plan: Iterable[Spec | Step], home: Home) -> list[str]:
     """Return what stands in the way of a start, each with what to do; empty when nothing does."""
-    found: list[str] = []
-    taken: dict[int, str] = {}
-    for what in plan:
-        setting = what.port_setting if isinstance(what, Spec) else None
-        if setting is None:
-            continue
-        if setting.port in taken:
-            found.append(
-                f"{what.name} and {taken[setting.port]} are both set to port {setting.port}: change {setting.env}."
-            )
-        taken[setting.port] = what.name
+    settings = [what.port_setting for what in plan if isinstance(what, Spec) and what.port_setting]
+    found = clashes(settings)
+    for setting in settings:
         try:
             require_free(setting)
         except Misconfigured as error:

@@ -84,10 +84,7 @@ def status(home: Home, now: float) -> Status:
     board = supervisor(home)
     if board is None:
         if left := leftovers.find(home):
-            problem = (
-                f"The supervisor is gone, but {len(left)} processes still run. "
-                "`runbell up` starts anew, `runbell down` ends them."
-            )
+            problem = f"The supervisor is gone, but {len(left)} processes still run. {leftovers.REMEDY}"
             return Status("abandoned", str(home.path), problems=(problem,))
         return Status("down", str(home.path))
     rows = tuple(_row(row, now) for row in board.rows.values())

@@ -213,6 +213,11 @@ def test_a_killed_supervisor_is_noticed_and_up_starts_anew(platform: Platform) -
     os.kill(before["supervisor_pid"], signal.SIGKILL)
     platform.until(lambda: platform.status()["overall"] == "abandoned")
 
+    doctor = platform.runbell("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    assert "processes still run\n    → `runbell up` takes over" in doctor.stdout
+    assert "still Runbell's own" in doctor.stdout
+
     again = platform.runbell("up")
 
     assert again.returncode == 0, again.stdout + again.stderr

@@ -17,6 +17,7 @@ from integrations.gateway.installation import is_kept, program, reach
 from integrations.gateway.live import Frame, LiveChat
 from integrations.security.tokens import create_token
 from integrations.settings import Gateway, Settings
+from orchestration.supervise.ports import free_port, is_free
 from orchestration.terminal.answers import show_message
 from orchestration.terminal.arguments import refused, typed
 from orchestration.terminal.transcript import Transcript
@@ -409,6 +410,33 @@ def test_doctor_names_a_taken_port_and_its_remedy(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"Port {port} is taken by" in ended.stdout
     assert f"RUNBELL_GATEWAY__PORT={port + 1}" in ended.stdout
+
+
+def test_doctor_tells_two_settings_that_want_one_port(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from:\n  - python_module: orchestration.definitions\n")
+
+    ended = runbell("doctor", cwd=tmp_path, RUNBELL_GATEWAY__PORT="8123", RUNBELL_SERVING__PORT="8123")
+
+    assert ended.returncode == 1
+    assert "gateway.port and serving.port are both 8123. Choose another for one: RUNBELL_SERVING__PORT" in ended.stdout
+
+
+def test_doctor_knows_the_processes_that_a_killed_supervisor_left(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from:\n  - python_module: orchestration.definitions\n")
+    port = free_port()
+    env = {**os.environ, "RUNBELL_PROCESS": "gateway", "RUNBELL_HOME": str(tmp_path / "home")}
+    left = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"], env=env)
+    try:
+        while is_free("127.0.0.1", port):
+            time.sleep(0.05)
+        ended = runbell("doctor", cwd=tmp_path, RUNBELL_GATEWAY__PORT=str(port))
+    finally:
+        left.kill()
+        left.wait()
+
+    assert f"gateway (still Runbell's own, pid {left.pid})" in ended.stdout
+    assert "gone, but 1 processes still run\n    → `runbell up` takes over" in ended.stdout
+    assert f"Port {port} is taken" not in ended.stdout
 
 
 def test_up_refuses_a_taken_port_and_starts_nothing(tmp_path: Path) -> None:

@@ -106,7 +106,10 @@ def test_two_parts_on_one_port_are_told_before_anything_starts(tmp_path: Path) -
 
     found = problems(make_plan(settings, home, choose_endpoints(settings, home)), home)
 
-    assert "gateway and webserver are both set to port 47111: change RUNBELL_GATEWAY__PORT." in found
+    assert found == [
+        "dagster.port and gateway.port are both 47111. Choose another for one: RUNBELL_GATEWAY__PORT=47112 in the "
+        "environment, or port = 47112 under [gateway] in runbell.toml."
+    ]
 
 
 def test_the_database_url_is_in_private_files_only(tmp_path: Path) -> None:
