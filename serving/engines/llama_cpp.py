@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -43,13 +44,13 @@ def load(config: ModelSpec, home: Path) -> "LlamaCpp":
 
 
 def try_out(path: str) -> None:
-    """Load a file and generate one token, in a process that may die of it."""
+    """Load a file and generate one token, in a process that may die of it; exits with 1 where it is no model."""
+    spec = ModelSpec(engine="llama_cpp", name="tried-out", model="tried-out", slots=1, context_tokens=64)
     with tempfile.TemporaryDirectory() as folder:
-        engine = LlamaCpp(
-            Path(path),
-            ModelSpec(engine="llama_cpp", name="tried-out", model="tried-out", slots=1, context_tokens=64),
-            Path(folder),
-        )
+        try:
+            engine = LlamaCpp(Path(path), spec, Path(folder))
+        except Misconfigured:  # llama.cpp tells nothing that would help
+            sys.exit("it is damaged or not whole, or of a kind that llama.cpp does not know")
         asyncio.run(engine.close())
 
 
@@ -97,8 +98,9 @@ class LlamaCpp:
             server = native.Server(params)
         except (RuntimeError, ValueError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
+            reason = str(error).rstrip(".")
             raise Misconfigured(
-                f"llama.cpp can't load {path}: {error}. Run: runbell models pull {config.model}"
+                f"llama.cpp can't load {path}: {reason}. Run: runbell models pull {config.model}"
             ) from error
         # Closing right after loading can hang; once a request went through, the main loop is known to run.
         server.handle_completions({"prompt": "a", "max_tokens": 1})

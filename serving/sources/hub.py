@@ -14,6 +14,7 @@ from serving.sources.safetensors_folder import kept_as
 from serving.sources.shelving import check, choose, fresh, name_of, shelve, watched
 
 ABOUT_S = 30.0
+HUB = "https://huggingface.co"
 
 
 def from_hub(home: Path, reference: str, on_progress: OnProgress) -> InstalledModel:
@@ -42,7 +43,7 @@ def from_hub(home: Path, reference: str, on_progress: OnProgress) -> InstalledMo
                     )
                     for file in chosen
                 ]
-        except (OSError, ValueError) as error:
+        except _failures() as error:
             raise _told(error, repository, "The download broke off") from error
         published = [on_hub[file].lfs for file in chosen]
         kept = [kept_as(file) for file in chosen]
@@ -67,8 +68,15 @@ def _about(repository: str) -> Any:  # noqa: ANN401 - the library's own, importe
 
     try:
         return HfApi(endpoint=_endpoint()).model_info(repository, files_metadata=True, timeout=ABOUT_S)
-    except (OSError, ValueError) as error:
+    except _failures() as error:
         raise _told(error, repository, "The hub can't be reached") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what the library raises: its own errors are OSErrors or ValueErrors, those of its HTTP client neither."""
+    from httpx2 import HTTPError, InvalidURL
+
+    return OSError, ValueError, HTTPError, InvalidURL
 
 
 def _told(error: Exception, repository: str, what: str) -> RunbellError:
@@ -95,5 +103,11 @@ def _told(error: Exception, repository: str, what: str) -> RunbellError:
         return Forbidden(f"The hub refuses your token for {repository}. Set HF_TOKEN to one that may read it.")
     if status == 429:
         return RateLimited("The hub asks for a pause. Pull again later; with HF_TOKEN you may ask more.", after=60)
-    first = str(error).strip().partition("\n")[0]
+    first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    if status is None:
+        return Unavailable(
+            f"{what} at {_endpoint() or HUB}: {first}. Pull again when it can be reached; HF_ENDPOINT names another"
+            " hub, and what lies on this machine is pulled by its path.",
+            after=10,
+        )
     return Unavailable(f"{what}: {first}. Pull again to go on.", after=10)

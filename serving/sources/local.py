@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from integrations.errors import InvalidInput
+from integrations.errors import InvalidInput, NotFound
 from serving.shelf import CHUNK, InstalledModel, OnProgress, Progress, need, workshop
 from serving.sources import safetensors_folder
 from serving.sources.shelving import check, fresh, name_of, shelve
@@ -37,6 +37,8 @@ def _chosen(path: Path) -> dict[str, Path]:
         if not names:
             raise InvalidInput(f"{path} has no config.json with *.safetensors beside it.", field="reference")
         return {safetensors_folder.kept_as(name): path / name for name in names}
+    if not path.exists():
+        raise NotFound(f"There is no file {path}.")
     if path.suffix.lower() != ".gguf" or not path.is_file():
-        raise InvalidInput(f"{path} is not a GGUF file.", field="reference")
+        raise InvalidInput(f"{path} is not a GGUF file (*.gguf).", field="reference")
     return {path.name: path}

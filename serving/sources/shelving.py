@@ -16,6 +16,8 @@ from serving.sources import safetensors_folder
 POLL_S = 0.2
 TRY_OUT_S = 600.0
 PREFERRED = "q4_k_m"
+GGUF = b"GGUF"
+"""How each GGUF file begins."""
 FOLDER = "safetensors"
 """What is asked for where there are GGUF files and a folder of safetensors."""
 
@@ -59,12 +61,12 @@ def check(name: str, path: Path, expected: str | None, on_progress: OnProgress) 
 
 
 def shelve(home: Path, name: str, source: str, staged: Path, files: Mapping[str, File]) -> InstalledModel:
-    """Try the staged model out and publish it. Raises `InvalidInput`, and removes it, where it is none."""
+    """Try the staged model out and publish it. Raises `InvalidInput`, and removes its workshop, where it is none."""
     path = staged / next(iter(files))
     try:
         kind, engine = _opened(path, embeds=safetensors_folder.KEPT_POOLING in files)
     except InvalidInput:
-        shutil.rmtree(staged)
+        shutil.rmtree(staged.parent)
         raise
     model = InstalledModel(name=name, kind=kind, engine=engine, source=source, files=dict(files))
     return publish(home, model, staged)
@@ -73,6 +75,9 @@ def shelve(home: Path, name: str, source: str, staged: Path, files: Mapping[str,
 def _opened(path: Path, *, embeds: bool) -> tuple[Kind, str]:
     """Return what a model is for and which engine opens it, after a try."""
     if path.suffix.lower() == ".gguf":
+        with path.open("rb") as file:
+            if file.read(len(GGUF)) != GGUF:
+                raise InvalidInput(f"{path.name} is no GGUF file, whatever its name says.", field="reference")
         _try_out(path, "llama_cpp")
         return "chat", "llama_cpp"
     safetensors_folder.check(path.parent)
@@ -99,7 +104,9 @@ def _try_out(path: Path, engine: str) -> None:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         name, what = (path.name, "llama.cpp") if path.is_file() else ("it", f"The engine {engine}")
-        raise InvalidInput(f"{what} can't load {name}: {said[-1] if said else 'it crashed'}")
+        plain = re.sub(r"^(\w+\.)*[A-Z]\w*: ", "", said[-1]).rstrip(".") if said else ""
+        reason = plain if plain and done.returncode > 0 else "it crashes of it, as of a damaged file"
+        raise InvalidInput(f"{what} can't load {name}: {reason}.", field="reference")
 
 
 @contextlib.contextmanager

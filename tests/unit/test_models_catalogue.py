@@ -174,7 +174,26 @@ def test_a_file_that_is_no_model_is_refused_and_not_kept(tmp_path: Path):
 
     assert catalogue.installed(tmp_path) == []
     assert seen[0].stage == "copy"
-    assert not (tmp_path / "models" / ".partial" / "fake-model" / "staged").exists()
+    assert not list((tmp_path / "models").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"just some text", "Fake Model.gguf is no GGUF file, whatever its name says."),
+        (b"GGUF" + bytes(1000), "llama.cpp can't load Fake Model.gguf: it is damaged or not whole, or of a kind that"),
+    ],
+)
+def test_a_file_that_is_no_model_is_told_in_plain_words(tmp_path: Path, body: bytes, said: str):
+    path = tmp_path / "Fake Model.gguf"
+    path.write_bytes(body)
+
+    with pytest.raises(InvalidInput) as refused:
+        catalogue.pull(tmp_path, str(path))
+
+    assert str(refused.value).startswith(said)
+    assert "integrations" not in str(refused.value)
+    assert "tried-out" not in str(refused.value)
 
 
 @pytest.mark.parametrize("reference", ["nonsense", "", "a/b/c", "ftp://x/y"])
@@ -183,9 +202,10 @@ def test_an_unknown_reference_is_answered_with_the_choices(tmp_path: Path, refer
         catalogue.pull(tmp_path, reference)
 
 
-def test_a_missing_file_is_invalid_input(tmp_path: Path):
-    with pytest.raises(InvalidInput, match="not a GGUF"):
-        catalogue.pull(tmp_path, str(tmp_path / "gone.gguf"))
+@pytest.mark.parametrize("name", ["gone.gguf", "gone", "gone:q4"])
+def test_a_missing_file_is_told(tmp_path: Path, name: str):
+    with pytest.raises(NotFound, match=f"There is no file {tmp_path / name}"):
+        catalogue.pull(tmp_path, str(tmp_path / name))
 
 
 HUB = ["README.md", "m-Q4_K_M.gguf", "m-Q8_0.gguf", "big-F16-00001-of-00002.gguf", "big-F16-00002-of-00002.gguf"]

@@ -160,6 +160,18 @@ def test_a_hubs_refusal_says_what_to_do(
         catalogue.pull(tmp_path, "maker/Tiny-2B")
 
 
+@pytest.mark.parametrize("hub", ["http://127.0.0.1:9", "http://hub.invalid", "nonsense"])
+def test_a_hub_that_can_not_be_reached_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: str
+):
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+
+    with pytest.raises(Unavailable, match=f"can't be reached at {hub}: .*HF_ENDPOINT names another") as told:
+        catalogue.pull(tmp_path, "a/b:Q4")
+
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
