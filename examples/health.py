@@ -12,8 +12,19 @@ MOST = 20
 
 
 class Health(dg.Config):
-    urls: list[str] = Field(min_length=1, max_length=MOST, description="Web addresses or host names")
-    timeout_s: float = Field(default=5.0, gt=0, le=30, description="Seconds that each may take")
+    urls: list[str] = Field(
+        min_length=1,
+        max_length=MOST,
+        description="Web addresses or host names",
+        json_schema_extra={"description_zh": "网址或主机名"},
+    )
+    timeout_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="Seconds that each may take",
+        json_schema_extra={"description_zh": "每个最多等待的秒数"},
+    )
 
 
 @dg.op

@@ -13,8 +13,12 @@ from orchestration.authoring import command
 
 
 class Sales(dg.Config):
-    by: Literal["month", "region", "product"] = Field(default="month", description="What to group by")
-    year: int = Field(default=2026, ge=2025, le=2026, description="Which year")
+    by: Literal["month", "region", "product"] = Field(
+        default="month", description="What to group by", json_schema_extra={"description_zh": "按什么汇总"}
+    )
+    year: int = Field(
+        default=2026, ge=2025, le=2026, description="Which year", json_schema_extra={"description_zh": "哪一年"}
+    )
 
 
 @dg.op

@@ -13,8 +13,14 @@ from serving.client import Models
 
 
 class Folder(dg.Config):
-    folder: str = Field(default=".", description="A folder below the documents' root")
-    limit: int = Field(default=10, ge=1, le=20, description="Documents at most")
+    folder: str = Field(
+        default=".",
+        description="A folder below the documents' root",
+        json_schema_extra={"description_zh": "文档根目录下的文件夹"},
+    )
+    limit: int = Field(
+        default=10, ge=1, le=20, description="Documents at most", json_schema_extra={"description_zh": "最多几篇文档"}
+    )
 
 
 @dg.op(out=dg.DynamicOut(str))

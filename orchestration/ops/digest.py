@@ -22,15 +22,29 @@ MOST_FAILURES = 10
 class Span(dg.Config):
     """Which day."""
 
-    day: Literal["yesterday", "today"] = Field(default="yesterday", description="Which day to look at")
-    timezone: str = Field(default="UTC", description="Whose midnight, such as Europe/Berlin")
+    day: Literal["yesterday", "today"] = Field(
+        default="yesterday", description="Which day to look at", json_schema_extra={"description_zh": "看哪一天"}
+    )
+    timezone: str = Field(
+        default="UTC",
+        description="Whose midnight, such as Europe/Berlin",
+        json_schema_extra={"description_zh": "按哪个时区的零点，例如 Asia/Shanghai"},
+    )
 
 
 class Place(dg.Config):
     """Where the timer posts; a digest that was asked for in a conversation answers there."""
 
-    channel: str = Field(default="web", description="Channel to which the timer posts")
-    conversation: str = Field(default="daily", description="Conversation to which the timer posts")
+    channel: str = Field(
+        default="web",
+        description="Channel to which the timer posts",
+        json_schema_extra={"description_zh": "定时发送到的渠道"},
+    )
+    conversation: str = Field(
+        default="daily",
+        description="Conversation to which the timer posts",
+        json_schema_extra={"description_zh": "定时发送到的会话"},
+    )
 
 
 @dg.op
