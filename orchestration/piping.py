@@ -21,6 +21,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from integrations.errors import InvalidInput
 from integrations.reports import Reports
 from integrations.security.text import check_value, clean
+from orchestration.hiding import hidden, secrets_here
 
 MOST_MESSAGES = 1_000
 MOST_METADATA = 100
@@ -48,6 +49,7 @@ class Pipes:
         self.said: list[JsonValue] = []
         """The custom messages, in their order."""
         self._context = context
+        self._secrets = secrets_here()
         self._count = self._shown = 0
 
     @property
@@ -79,7 +81,7 @@ class Pipes:
                 self._context.log.warning(told, MOST_MESSAGES)
             return
         try:
-            said = _Said.model_validate(_read(line))
+            said = _Said.model_validate(hidden(_read(line), self._secrets))
             self._show(said.method, said.params or {})
         except (InvalidInput, ValidationError, ValueError, RecursionError):
             self._context.log.warning("The script reported what is no message of Dagster Pipes; it is not shown.")

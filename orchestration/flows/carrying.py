@@ -3,7 +3,6 @@
 What an op puts out is a dict: when it was done, and its result; the first op's holds the arguments instead.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from orchestration.flows.form import Ask, Form, Wait
 from orchestration.flows.occasion import occasion_of
 from orchestration.flows.references import Reference, fill
 from orchestration.flows.schema import Schema, is_url
+from orchestration.hiding import hidden, hiding
 from orchestration.members import as_text, member
 from orchestration.sealing import open_sealed
 from orchestration.waiting import approved, await_event, sleep_until
@@ -32,7 +32,6 @@ from serving.client import Models
 
 SHOWN = 2_000
 """Characters of an outcome that stand in the op's metadata."""
-DOTS = "•••"
 EVENT_TIMEOUT = timedelta(days=1)
 _FOR_GOOD = (Forbidden, InvalidInput, Misconfigured, NotFound)
 """What another attempt would meet again, whatever `retries` says."""
@@ -143,11 +142,12 @@ def _act(
     try:
         prepared = prepare(step.kind, _filled(step.kind, step.said, look), parts.settings)
         _allow(form, name, prepared)
-        context.log.info(_hidden(f"{prepared.preview} ({prepared.effect})", secrets))
-        outcome = prepared.carry_out(parts, occasion_of(context, name, parts.database, parts.settings))
+        context.log.info(hidden(f"{prepared.preview} ({prepared.effect})", secrets))
+        with hiding(secrets):
+            outcome = prepared.carry_out(parts, occasion_of(context, name, parts.database, parts.settings))
     except RunbellError as error:
         # What it was raised from may quote the arguments: with secrets among them, only its own words are kept.
-        error.args = (_hidden(str(error), secrets),)
+        error.args = (hidden(str(error), secrets),)
         if isinstance(error, _FOR_GOOD):
             raise dg.Failure(str(error), allow_retries=False) from (None if secrets else error)
         raise error from (None if secrets else error.__cause__)
@@ -155,9 +155,9 @@ def _act(
 
 
 def _told(prepared: Prepared, outcome: Outcome, secrets: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    result = cast("dict[str, Any]", _hidden({**outcome.data, "text": outcome.text}, secrets))
+    result = cast("dict[str, Any]", hidden({**outcome.data, "text": outcome.text}, secrets))
     text = result["text"] if len(result["text"]) <= SHOWN else result["text"][:SHOWN] + "…"
-    preview = _hidden(prepared.preview, secrets)
+    preview = hidden(prepared.preview, secrets)
     return result, {"preview": preview, "effect": prepared.effect, "outcome": dg.MetadataValue.md(text)}
 
 
@@ -192,22 +192,3 @@ def _in_url(text: str) -> str:
     if text in (".", ".."):
         raise InvalidInput(f"{text!r} can't be filled into an address: it would lead elsewhere.")
     return quote(text, safe="")
-
-
-def _hidden(value: Any, secrets: Sequence[str]) -> Any:  # noqa: ANN401 - of the same kind
-    """Take secrets out of what is kept and shown, also where they stand in an address or in JSON."""
-    if isinstance(value, str):
-        for secret in filter(None, secrets):
-            for form in (secret, quote(secret, safe=""), *_in_json(secret)):
-                value = value.replace(form, DOTS)
-        return value
-    if isinstance(value, dict):
-        return {name: _hidden(item, secrets) for name, item in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_hidden(item, secrets) for item in cast("list[object]", value)]
-    return value
-
-
-def _in_json(text: str) -> tuple[str, str]:
-    """Return how a text stands in a document, with and without the characters that ASCII lacks."""
-    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]

@@ -29,6 +29,13 @@ steps:
     http_request: {url: "https://shop.example.com/pay", method: POST, body: "{{ args.token }}"}
 reply: "{{ steps.call.text }}"
 """
+REPORT = """
+from dagster_pipes import open_dagster_pipes
+with open_dagster_pipes() as pipes:
+    pipes.log.info(f"it is {said}")
+    pipes.report_custom_message({said: [said]})
+print(said)
+"""
 CALL = PAY.splitlines()[-2].strip()
 SCRIPT = """
 command: count
@@ -144,7 +151,7 @@ def test_a_secret_that_is_echoed_stands_in_no_outcome(flow: Load, conversation: 
 
 
 @pytest.mark.parametrize(
-    "script", ["print(said)", "raise SystemExit(said)", "import json; raise SystemExit(json.dumps(said))"]
+    "script", ["print(said)", "raise SystemExit(said)", "import json; raise SystemExit(json.dumps(said))", REPORT]
 )
 def test_a_secret_that_a_script_says_stands_in_no_outcome_and_no_error(
     flow: Load, conversation: Open, tmp_path: Path, script: str
