@@ -1,10 +1,12 @@
 """The answers and errors of OpenAI's HTTP interface, as its clients read them. What is asked: `openai_requests`."""
 
 import base64
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from integrations.complaints import in_words
 from integrations.errors import (
     BudgetSpent,
     Forbidden,
@@ -16,6 +18,9 @@ from integrations.errors import (
     TemporaryError,
 )
 from serving.schema import ChatChunk, Embedding, ToolCall, Usage
+
+_TAG = re.compile(r"^str$|^[A-Z]|\[")
+"""What pydantic puts between the names of fields: `str`, `list[TextPart]`, `NamedTool`."""
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -130,6 +135,20 @@ def error_json(error: RunbellError) -> dict[str, Any]:
     kind, code = ("insufficient_quota",) * 2 if isinstance(error, BudgetSpent) else (kind, type(error).__name__)
     field = error.field if isinstance(error, InvalidInput) else None
     return {"error": {"message": str(error), "type": kind, "param": field, "code": code}}
+
+
+def complaint(found: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """Return what pydantic finds wrong with a body, in plain words and with the field's name as it was sent."""
+    if not found:
+        return InvalidInput("The body can't be read.")
+    # Where a field takes a text or parts, each way is complained of: the one that got further was meant.
+    first = max(found, key=lambda one: len(one["loc"]))
+    if first["type"] == "json_invalid":
+        return InvalidInput(f"The body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}.")
+    *above, last = [str(part) for part in first["loc"][1:]] or [""]
+    kept = [part for part in above if not _TAG.search(part)]
+    field = ".".join([*kept, last] if first["type"] == "extra_forbidden" or not _TAG.search(last) else kept)
+    return InvalidInput(f"{field or 'body'}: {in_words(first)}.", field=field or None)
 
 
 def retry_after(error: RunbellError) -> dict[str, str]:

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from integrations.errors import InvalidInput, NotFound, RunbellError, Unavailable
+from integrations.errors import NotFound, RunbellError, Unavailable
 from serving import openai_api
 from serving.accounts import Opening, counted, counted_embeddings
 from serving.asking import ask
@@ -155,9 +155,7 @@ class Models:
 
     def names(self) -> list[str]:
         """Return what may be asked for: chat models, routes, the embedder."""
-        chat = [name for name, spec in self.fleet.models.items() if not spec.embeds]
-        routes = [name for name in self.fleet.routes if name not in {*chat, EMBED}]
-        return [*chat, *routes, self.fleet.embedder]
+        return [*self._router.names(), self.fleet.embedder]
 
     def check(self, asked: str, *, embeds: bool) -> None:
         """Raise `NotFound` where there is no such model or route."""
@@ -277,10 +275,8 @@ async def _on_error(_: Request, error: Exception) -> Response:
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": str(error)}
-    field = ".".join(str(part) for part in first["loc"] if part != "body")
-    problem = InvalidInput(f"{field or 'body'}: {first['msg']}", field=field or None)
-    return JSONResponse(openai_api.error_json(problem), 400)
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse(openai_api.error_json(openai_api.complaint(found)), 400)
 
 
 async def _on_http(_: Request, error: Exception) -> Response:

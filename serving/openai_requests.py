@@ -4,7 +4,7 @@ Fields that we can't honour are refused by name, not ignored: a caller who sets 
 that never come. https://platform.openai.com/docs/api-reference/chat
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +25,13 @@ class TextPart(Strict):
 
     type: Literal["text"]
     text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, found: object) -> object:
+        if isinstance(found, dict) and cast("dict[str, object]", found).get("type", "text") != "text":
+            raise ValueError("only parts of the type `text` are taken, no pictures, sound or files")
+        return found
 
 
 class Function(Strict):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from integrations.errors import Forbidden, InvalidInput, NotFound, RunbellError
 from serving.breaker import Breakers
-from serving.fleet import DEFAULT, Fleet, ModelSpec, Route
+from serving.fleet import DEFAULT, EMBED, Fleet, ModelSpec, Route
 from serving.prompt_size import whole
 from serving.schema import Attempt, ChatRequest, Decision, Priority, Usage
 from serving.trial import Trial
@@ -84,12 +84,14 @@ class Router:
         spec = self.fleet.models.get(name)
         route = self._routes.get(name) or (Route(candidates=(name,)) if spec else None)
         if route is None or self.fleet.models[route.candidates[0]].embeds:
-            known = sorted({name for name in self._routes if name != "embed"} | self._chatting())
-            raise NotFound(f"There is no model or route {name!r}; there is: {', '.join(known)}.")
+            known = f"{', '.join(self.names())} (and {self.fleet.embedder}, which embeds)"
+            raise NotFound(f"There is no model or route {name!r}; there is: {known}.")
         return name, route
 
-    def _chatting(self) -> set[str]:
-        return {name for name, spec in self.fleet.models.items() if not spec.embeds}
+    def names(self) -> list[str]:
+        """Return what may be asked for an answer: models, then routes."""
+        chat = [name for name, spec in self.fleet.models.items() if not spec.embeds]
+        return [*chat, *sorted(name for name in self._routes if name not in {*chat, EMBED})]
 
     def choose(self, request: ChatRequest) -> Choice:
         """Return whom to ask. Raises `NotFound`, `Forbidden` (policy, price) or `InvalidInput` (tools)."""

@@ -228,7 +228,7 @@ async def test_who_has_no_token_or_asks_for_no_model_is_told_by_class(client: op
 async def test_models_are_listed_and_shown(client: openai.AsyncOpenAI):
     listed = [model.id async for model in client.models.list()]
 
-    assert listed == [MODEL, "e"]
+    assert listed == [MODEL, "deep", "default", "fast", "e"]
     assert (await client.models.retrieve(MODEL)).id == MODEL
 
 

@@ -223,7 +223,7 @@ def test_the_rules_of_all_bind_a_tenant_with_rules_of_its_own():
 
 @pytest.mark.parametrize("name", ["gpt-9", "minilm", "embed", "../x"])
 def test_what_is_no_chat_model_or_route_is_answered_with_those_there_are(name: str):
-    with pytest.raises(NotFound, match=r"api, big, .*small"):
+    with pytest.raises(NotFound, match=r"there is: small, big, api, .*default.* \(and minilm, which embeds\)"):
         router().choose(said(model=name))
 
 
