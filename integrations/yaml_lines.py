@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import yaml
 from typing_extensions import override
@@ -10,6 +11,15 @@ from typing_extensions import override
 from integrations.errors import Misconfigured
 
 MAX_BYTES = 1_048_576
+MAX_TOLD = 300
+
+
+class Unreadable(Misconfigured):
+    """A file is no YAML, or not what it should be as a whole; `path`, `line` and `text` say where and what."""
+
+    def __init__(self, path: Path, line: int, text: str) -> None:
+        super().__init__(f"{path}, line {line}: {text}")
+        self.path, self.line, self.text = path, line, text
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,13 @@ class Document:
     path: Path
     value: object
     root: yaml.Node | None
+
+    def named(self, needed: str) -> dict[str, object]:
+        """Return the file's names and values. Raises `Unreadable`, saying what is `needed`, where it is no mapping."""
+        if isinstance(self.value, dict):
+            return cast("dict[str, object]", self.value)
+        said = "the file is empty" if self.value is None else "the file is no mapping of names to values"
+        raise Unreadable(self.path, 1 if self.root is None else _line(self.root), f"{said}: it needs {needed}")
 
     def find(self, where: Iterable[str | int]) -> tuple[list[str], int]:
         """Return the part of a path that the file has (and the first member it lacks), and its line."""
@@ -39,22 +56,22 @@ class Document:
 
 
 def read_yaml(path: Path) -> Document:
-    """Return what a file says. Raises `Misconfigured` with the line of what is no YAML, or stands twice."""
+    """Return what a file says. Raises `Unreadable` with the line of what is no YAML, or stands twice."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} can't be read: {error}") from error
+        raise Unreadable(path, 1, f"the file can't be read: {error}") from error
     if len(text) > MAX_BYTES:
-        raise Misconfigured(f"{path} is larger than {MAX_BYTES} bytes.")
+        raise Unreadable(path, 1, f"the file is larger than {MAX_BYTES} bytes")
     try:
         root = yaml.compose(text, Loader=_Loader)
         _no_repetition(root, path)
         return Document(path, yaml.load(text, Loader=_Loader), root)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Misconfigured(f"{path}, line {line}: {error.problem or error.context}") from error
+        raise Unreadable(path, line, f"no YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Misconfigured(f"{path} is no YAML: {error}") from error
+        raise Unreadable(path, 1, f"no YAML: {' '.join(str(error).split())[:MAX_TOLD]}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,6 +99,6 @@ def _no_repetition(node: yaml.Node | None, path: Path) -> None:
         for key, value in node.value:
             name = str(key.value)
             if name in seen:
-                raise Misconfigured(f"{path}, line {_line(key)}: {name} stands twice")
+                raise Unreadable(path, _line(key), f"{name} stands twice")
             seen.add(name)
             _no_repetition(value, path)

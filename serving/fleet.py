@@ -33,7 +33,14 @@ class Price(Part):
     cached_input: float | None = Field(default=None, ge=0, description="Default: as `input`.")
     output: float = Field(default=0.0, ge=0)
     gpu_hour: float = Field(default=0.0, ge=0)
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    currency: str = Field(default="USD", json_schema_extra={"pattern": "^[A-Z]{3}$"})
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, currency: str) -> str:
+        if not (len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()):
+            raise ValueError("a currency is three capital letters, as in EUR")
+        return currency
 
     def of(self, tokens_in: int, tokens_out: int, *, cached: int = 0, gpu_s: float = 0.0) -> float:
         """Return the price of one request."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from integrations.complaints import in_words
 from integrations.errors import Misconfigured
 from integrations.near import near
 from integrations.yaml_lines import Document, read_yaml
@@ -82,7 +83,7 @@ def parse(path: Path) -> Fleet:
     """Return what a file says. Raises `Misconfigured` with the line of what is wrong."""
     document = read_yaml(path)
     try:
-        fleet = Fleet.model_validate(document.value or {})
+        fleet = Fleet.model_validate(document.named("models"))
     except ValidationError as error:
         raise Misconfigured("\n".join(_told(document, found) for found in error.errors()[:10])) from error
     wrong = {name: what_is_wrong_with(spec.engine, embeds=spec.embeds) for name, spec in fleet.models.items()}
@@ -123,14 +124,16 @@ def _short_form(serving: BaseModel) -> Fleet:
 
 def _told(document: Document, error: Mapping[str, Any]) -> str:
     keys, line = document.find(cast("tuple[str | int, ...]", error["loc"]))
-    said = str(error["msg"]).removeprefix("Value error, ")
+    said = in_words(error)
     named = re.match(r"routes\.(\S+) names", said)
     if not keys and named:
         keys, line = document.find(("routes", named[1]))
     if error["type"] == "extra_forbidden":
         said = "there is no such setting" + _meant(str(error["loc"][-1]), _settings_at(error["loc"][:-1]))
+    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
+        said = "a name has letters, digits and . _ : / @ -, and begins with a letter or digit"
     if error["type"] == "literal_error":
-        said += _meant(str(error["input"]), re.findall(r"'([^']+)'", said))
+        said += _meant(str(error["input"]), re.findall(r"'([^']+)'", error["ctx"]["expected"]))
     return f"{document.path}, line {line}: {'.'.join(keys) or 'file'}: {said}"
 
 

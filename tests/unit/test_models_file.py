@@ -111,25 +111,32 @@ def test_a_named_file_must_be_there(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
-        ("engine: openai", "engin: openai", 3, "engine: Field required"),
+        ("engine: openai", "engin: openai", 3, "engine: this is needed"),
         ("engine: openai", "engin: openai", 4, "no such setting; did you mean engine?"),
         ("engine: openai", "engine: opnai", 4, "There is no engine 'opnai'. Did you mean openai? There is: llama_cpp,"),
         ("engine: minilm", "engine: minlm", 12, "There is no embedding engine 'minlm'. Did you mean minilm?"),
         ("{min: 1, max: 3}", "{min: 4, max: 3}", 9, "`max` is below `min`"),
-        ("{min: 1, max: 3}", "0", 9, "greater than or equal to 1"),
+        ("{min: 1, max: 3}", "0", 9, "it must be 1 or more"),
         ("gpus: 0.5", "gpus: 1.5", 10, "whole ones"),
         ("gpus: 0.5", "gpu: 1", 10, "there is no such setting; did you mean gpus?"),
-        ("input: 1.0", "input: cheap", 11, "valid number"),
+        ("input: 1.0", "input: cheap", 11, "models.big.price.input: a number is needed"),
         ("summary: [small, big]", "summary: [small, bgi]", 14, "'bgi', which is no model here: did you mean big?"),
         ("summary: [small, big]", "summary: [minilm-l6-v2]", 14, "embeds"),
-        ("summary: [small, big]", "summary: []", 14, "at least 1"),
-        ("local_only: true", "local_only: perhaps", 18, "valid boolean"),
+        ("summary: [small, big]", "summary: []", 14, "at least 1 are needed"),
+        ("local_only: true", "local_only: perhaps", 18, "true or false is needed"),
         ("  big:", "  small:", 3, "small stands twice"),
-        ("capabilities: [fast]", "capabilities: [quick]", 2, "'fast', 'deep' or 'embed'"),
+        ("capabilities: [fast]", "capabilities: [quick]", 2, "capabilities.0: it must be fast, deep or embed"),
         ("capabilities: [fast]", "capabilities: [fats]", 2, "did you mean fast?"),
         ("models:", "models: [", 1, ""),
         ("capabilities: [embed]", "capabilities: [fast]", 1, "no model has the capability `embed`"),
-        ("  big:", "  'b g':", 3, "pattern"),
+        ("  big:", "  'b g':", 3, "models.b g: a name has letters, digits and"),
+        (
+            "{engine: minilm, capabilities: [embed]}",
+            "minilm",
+            12,
+            "models.minilm-l6-v2: an object of names and values is",
+        ),
+        ("output: 4.0", "currency: euro", 11, "price.currency: a currency is three capital letters, as in EUR"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str, line: int, said: str):
@@ -145,8 +152,26 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str,
 
 @pytest.mark.parametrize("text", ["", "[]", "a", "models:", "models: {}", "\x00", "&a [*a]", "- " * 2000])
 def test_what_is_no_models_file_is_refused(tmp_path: Path, text: str):
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match=r"models\.yaml, line 1: "):
         parse(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: the file is empty: it needs models"),
+        ("\n- small\n", "line 2: the file is no mapping of names to values: it needs models"),
+        ("models:\n  a: 1\n\tb: 2\n", "line 3: no YAML: found character"),
+    ],
+)
+def test_what_is_no_models_file_is_one_clear_sentence(tmp_path: Path, text: str, said: str):
+    path = write(tmp_path, text)
+
+    with pytest.raises(Misconfigured) as caught:
+        parse(path)
+
+    assert str(caught.value).startswith(f"{path}, {said}")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_json_schema_takes_what_the_reader_takes(tmp_path: Path):
