@@ -11,6 +11,8 @@ from integrations.settings_section import Section
 EVERYONE = "everyone"
 ADMIN = "admin"
 """The role that may run every command; the owner of the installation has it."""
+USER = "user"
+"""The role that everybody has."""
 _NAME = re.compile(r"[\w.-]{1,64}")
 _KINDS = ("role", "group", "principal")
 ONE_OR_MORE: dict[str, JsonValue] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -74,6 +76,12 @@ class Access(Section):
                 if ":" not in member or member.startswith("role:"):
                     raise ValueError(f"{name}: {member!r} is no account; write CHANNEL:ACCOUNT, as in slack:U024BE7LH")
         return {name: [rule(member) for member in members] for name, members in said.items()}
+
+    def knows(self, rule: str) -> bool:
+        """Whether a rule may name somebody: a role or group that is given, or anything else."""
+        kind, _, name = rule.partition(":")
+        given = {"role": {*self.roles, ADMIN, USER}, "group": {*self.groups}}.get(kind)
+        return given is None or name in given
 
     def members_of(self, rules: Iterable[str]) -> set[str]:
         """Return the accounts and principals that these rules name, through roles and groups."""

@@ -31,6 +31,7 @@ __all__ = [
     "IN_URL",
     "Action",
     "Arguments",
+    "Effect",
     "Means",
     "Occasion",
     "Outcome",
@@ -39,6 +40,7 @@ __all__ = [
     "names",
     "prepare",
     "rehearsed",
+    "require_allowed",
 ]
 
 Effect = Literal["read", "write", "destructive"]
@@ -183,14 +185,19 @@ def prepare(name: str, arguments: Mapping[str, object], settings: Settings) -> P
     Raises `NotFound`, `InvalidInput` (its field is the argument's name) or `Forbidden`.
     """
     action = find(name)
-    allowed = settings.actions.allow
-    if name not in allowed and "*" not in allowed:
-        raise Forbidden(f"The action {name} is not allowed here (setting actions.allow).")
+    require_allowed(name, settings)
     try:
         args = action.arguments.model_validate(dict(arguments))
     except ValidationError as error:
         raise _plain(error, action) from error
     return Prepared(action, args, action.effect(args, settings), action.preview(args, settings))
+
+
+def require_allowed(name: str, settings: Settings) -> None:
+    """Raise `Forbidden` where the settings don't allow an action."""
+    allowed = settings.actions.allow
+    if name not in allowed and "*" not in allowed:
+        raise Forbidden(f"The action {name} is not allowed here (setting actions.allow).")
 
 
 def find(name: str) -> Action:

@@ -19,7 +19,7 @@ from integrations.errors import Misconfigured
 from integrations.settings import Settings
 from orchestration.flows.building import job_of
 from orchestration.flows.form import Form
-from orchestration.flows.reading import Place, Unsound, check_form, read_form
+from orchestration.flows.reading import Place, Unsound, check_form, flow_files, read_form
 
 __all__ = ["Flow", "Unsound", "load_flows"]
 
@@ -30,7 +30,7 @@ def load_flows(folder: Path) -> dg.Definitions:
         raise Misconfigured(f"{folder} is no folder; workflows in YAML are read from one.")
     flows: dict[str, Flow] = {}
     wrong: list[Place] = []
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    for path in flow_files(folder):
         try:
             form, line = read_form(path)
         except Unsound as error:

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import SchemaError
 
+from integrations.complaints import in_words
 from orchestration import arguments as kinds
 from orchestration.flows.form import Argument, Form
 
@@ -43,7 +44,7 @@ def doubt(argument: Argument) -> str | None:
         if argument.default is not None:
             kind.validate_python(argument.default, strict=True)
     except ValidationError as error:
-        return f"default: {error.errors(include_url=False, include_input=False)[0]['msg']}"
+        return f"default: {in_words(error.errors(include_url=False, include_input=False)[0])}"
     except SchemaError as error:
         return f"pattern: no regular expression ({' '.join(str(error).split())[:200]})"
     return None

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
+from integrations.complaints import in_words
 from integrations.durations import parse_duration
 from integrations.near import near
 from orchestration import actions
@@ -118,7 +119,7 @@ def _of_values(action: str, given: Mapping[str, object], at: Where) -> Iterator[
         actions.find(action).arguments.model_validate(given)
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False)[:3]:
-            yield Problem((*at, *found["loc"]), found["msg"].removeprefix("Value error, "))
+            yield Problem((*at, *found["loc"]), in_words(found))
 
 
 def _of_wait(form: Form, wait: Wait, at: Where, name: str) -> Iterator[Problem]:

@@ -8,13 +8,12 @@ from typing import Any, cast
 from dagster_shared.yaml_utils.source_position import SourcePositionTree
 from pydantic import ValidationError
 
-from integrations.errors import Misconfigured, RunbellError
-from integrations.settings import Settings
-from integrations.yaml_lines import Document, read_yaml
-from orchestration.actions import prepare
+from integrations.complaints import in_words
+from integrations.errors import Misconfigured
+from integrations.yaml_lines import Document, Unreadable, read_yaml
 from orchestration.flows.checking import Problem, did_you_mean, problems_of
 from orchestration.flows.form import Form
-from orchestration.flows.references import Where, references
+from orchestration.flows.references import Where
 from orchestration.flows.schema import Schema, schema
 
 MOST_TOLD = 20
@@ -41,33 +40,32 @@ class Unsound(Misconfigured):
 
 
 def read_form(path: Path) -> tuple[Form, int]:
-    """Return the workflow of a file and the line of its command. Raises `Unsound`, or `Misconfigured` for no YAML."""
-    document = read_yaml(path)
+    """Return the workflow of a file and the line of its command. Raises `Unsound`."""
     try:
-        form = Form.model_validate(document.value if document.value is not None else {})
+        document = read_yaml(path)
+        said = document.named("command, steps and reply")
+    except Unreadable as error:
+        raise Unsound([Place(error.path, error.line, error.text)]) from None
+    try:
+        form = Form.model_validate(said)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[:MOST_TOLD]
-        raise Unsound(_told(document, [Problem(_where(one), _text(one)) for one in found])) from None
+        raise Unsound(told(document, [Problem(_where(one), _text(one)) for one in found])) from None
     if problems := list(problems_of(form)):
-        raise Unsound(_told(document, problems[:MOST_TOLD]))
+        raise Unsound(told(document, problems[:MOST_TOLD]))
     return form, document.find(("command",))[1]
 
 
-def doubts_of(path: Path, settings: Settings) -> list[Place]:
-    """Return which steps of a sound file these settings would refuse, as far as that can be told before a run."""
-    form, _ = read_form(path)
-    found: list[Problem] = []
-    for name, step in form.steps.items():
-        if not isinstance(step.said, dict) or any(True for _ in references(step.said)):
-            continue
-        try:
-            prepared = prepare(step.kind, step.said, settings)
-        except RunbellError as error:
-            found.append(Problem(("steps", name, step.kind), str(error)))
-            continue
-        if form.effect == "read" and prepared.effect != "read":
-            found.append(Problem(("effect",), f"the step {name} does more than read: it will be refused"))
-    return _told(read_yaml(path), found)
+def flow_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that are workflows, by name."""
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+
+
+def told(document: Document, problems: Sequence[Problem]) -> list[Place]:
+    """Return where in the file each problem stands, by line."""
+    found = [(document.find(one.where), one.text) for one in problems]
+    places = [Place(document.path, line, f"{'.'.join(keys) or 'file'}: {text}") for (keys, line), text in found]
+    return sorted(places, key=lambda place: place.line)
 
 
 def check_form(form: Form, positions: SourcePositionTree | None) -> None:
@@ -82,12 +80,6 @@ def check_form(form: Form, positions: SourcePositionTree | None) -> None:
         raise Unsound(places)
 
 
-def _told(document: Document, problems: Sequence[Problem]) -> list[Place]:
-    found = [(document.find(one.where), one.text) for one in problems]
-    places = [Place(document.path, line, f"{'.'.join(keys) or 'file'}: {text}") for (keys, line), text in found]
-    return sorted(places, key=lambda place: place.line)
-
-
 def _where(error: Mapping[str, Any]) -> Where:
     return cast("Where", error["loc"])
 
@@ -96,11 +88,9 @@ def _text(error: Mapping[str, Any]) -> str:
     where = _where(error)
     if error["type"] == "extra_forbidden":
         return f"there is no such key; {did_you_mean(str(where[-1]), _keys_at(where[:-1]))}"
-    if error["type"] == "missing":
-        return "is missing"
     if error["type"] == "string_pattern_mismatch" and where[-1] == "[key]":
         return "a name has lower-case letters, digits and _, a letter first"
-    return str(error["msg"]).removeprefix("Value error, ")
+    return in_words(error)
 
 
 def _keys_at(where: Where) -> list[str]:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from integrations.errors import Misconfigured
 from integrations.settings import Settings
-from integrations.settings_access import ADMIN, Access
+from integrations.settings_access import Access
 from orchestration.authoring import KEY
 from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, is_no_command
 from orchestration.commands.schemas import Inexpressible
@@ -22,10 +22,13 @@ from orchestration.commands.values import Unreadable, default_of
 from orchestration.commands.vocabulary import CONTROLS, same_name
 from orchestration.commands.wording import expected
 from orchestration.events.declaring import EventSensor
-from orchestration.flows.reading import Place, Unsound, doubts_of
+from orchestration.flows.doubts import doubts_of
+from orchestration.flows.reading import Place, Unsound, flow_files
 from orchestration.jobs.ring import ring
 from orchestration.supervise.variables import in_sentences
 from orchestration.warm.location import load_location, location_names
+
+PACKAGES = ("orchestration", "assets", "serving", "integrations")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
         except Misconfigured:
             raise
         except Exception as error:  # noqa: BLE001 - whatever their code raises is what is reported
-            complaints += _broken(name, error, settings.dagster.workspace.resolve().parent)
+            complaints += _broken(name, error, settings)
             continue
         told(f"Looking at the jobs, schedules and sensors of {name}")
         for repository in location.repositories.values():
@@ -73,23 +76,26 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
     return complaints
 
 
-def _broken(location: str, error: BaseException, folder: Path) -> list[Complaint]:
-    """Tell what code raised when it was loaded, and the line of it that did."""
+def _broken(location: str, error: BaseException, settings: Settings) -> list[Complaint]:
+    """Tell what code raised when it was loaded, and the line of it that did; workflows in YAML are looked at apart."""
     while error.__cause__ is not None and not isinstance(error, Unsound):
         error = error.__cause__
     if isinstance(error, Unsound):
-        return [_in_file(place, "error") for place in error.places]
+        broken = {place.file for place in error.places}
+        sound = sorted({file for one in broken for file in flow_files(one.parent)} - broken)
+        doubts = [doubt for file in sound for doubt in doubts_of(file, settings)]
+        return [_in_file(place, "error") for place in (*error.places, *doubts)]
     if isinstance(error, SyntaxError) and error.filename:
         return [Complaint(f"{_short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _theirs(frame.filename, folder)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _theirs(frame.filename, settings)]
     place = f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else f"code location {location}"
     return [Complaint(place, f"{type(error).__name__}: {_first_lines(error)}")]
 
 
 def _of_flow(job: dg.JobDefinition, settings: Settings) -> Iterator[Complaint]:
-    """Look at what a workflow in YAML asks of the settings."""
+    """Look at what a workflow in YAML would be refused at run time, as the settings are."""
     if (written := _written(job)) is not None:
-        yield from (_in_file(place, "warning") for place in doubts_of(Path(written[0]), settings))
+        yield from (_in_file(place, "error") for place in doubts_of(Path(written[0]), settings))
 
 
 def _in_file(place: Place, level: Literal["error", "warning"]) -> Complaint:
@@ -105,9 +111,12 @@ def _written(job: dg.JobDefinition) -> tuple[str, int] | None:
     )
 
 
-def _theirs(file: str, folder: Path) -> bool:
-    path = Path(file)
-    return path.is_relative_to(folder) and "site-packages" not in path.parts and "orchestration" not in path.parts
+def _theirs(file: str, settings: Settings) -> bool:
+    """Whether authors of workflows wrote it: Runbell's own folders may lie beside theirs."""
+    path, ours = Path(file), Path(__file__).parents[2]
+    if not path.is_relative_to(settings.dagster.workspace.resolve().parent) or "site-packages" in path.parts:
+        return False
+    return not any(path.is_relative_to(ours / package) for package in PACKAGES)
 
 
 def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str], access: Access) -> Iterator[Complaint]:
@@ -125,7 +134,7 @@ def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str], access
     yield from _defaults(spec, place)
     yield from _names(spec, place, owners)
     for rule in sorted(_named_by(spec)):
-        if not _is_known(rule, access):
+        if not access.knows(rule):
             kind, _, name = rule.partition(":")
             yield Complaint(place, f"{spec.name}: nobody has the {kind} {name} (setting access.{kind}s)", "warning")
 
@@ -142,12 +151,6 @@ def _defaults(spec: CommandSpec, place: str) -> Iterator[Complaint]:
 def _named_by(spec: CommandSpec) -> set[str]:
     approval = spec.approval
     return {*(spec.allowed or ()), *((*approval.approvers, *approval.escalate_to) if approval else ())}
-
-
-def _is_known(rule: str, access: Access) -> bool:
-    kind, _, name = rule.partition(":")
-    known = {"role": {*access.roles, ADMIN, "user"}, "group": {*access.groups}}.get(kind)
-    return known is None or name in known
 
 
 def _names(spec: CommandSpec, place: str, owners: dict[str, str]) -> Iterator[Complaint]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import psutil
 
-from integrations.errors import Misconfigured
+from integrations.errors import Misconfigured, RunbellError
 from integrations.heap import settle
 from orchestration.supervise.output import RotatingFile
 
@@ -122,10 +122,11 @@ def enter(name: str, environment: Mapping[str, str], folder: str) -> "Settings":
 
 
 def root_cause(error: BaseException) -> str:
-    """Return in one line what was wrong in the first place."""
+    """Return in one line what was wrong in the first place; our own errors need no class's name."""
     while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = cause
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:1_000]
+    said = " ".join(str(error).split())
+    return (said if isinstance(error, RunbellError) else f"{type(error).__name__}: {said}")[:1_000]
 
 
 def make_actor(name: str, location: str, environment: Mapping[str, str], folder: str, python: str | None = None) -> Any:  # noqa: ANN401 - Ray types handles by class only

@@ -114,15 +114,15 @@ def test_a_file_is_a_plain_job_with_an_op_for_each_step(folder: Path) -> None:
             20,
             "is a secret: it may stand in an action's arguments only",
         ),
-        ("reply: Refunded.", "", 1, "reply: is missing"),
+        ("reply: Refunded.", "", 1, "reply: this is needed"),
         ("  pay:", "  Pay-it:", 15, "a name has lower-case letters, digits and _"),
         ("  pay:", "  reply:", 9, "steps: reply can't be a name here"),
         ("command: refund", "command: re fund", 1, "can't be typed"),
         ("command: refund", "command: 退钱", 1, "jobs have ASCII names"),
         ("needs: [ask]", "needs: [ask, pay]", 16, "a step can't wait for itself"),
         ("  fetch:\n", "  fetch:\n    needs: [ask]\n", 10, "these steps wait for each other: fetch, ask, pay"),
-        ("minimum: 1", "minimum: 1, default: x", 5, "arguments.order: default: Input should be a valid integer"),
-        ("default: slow", "default: sloow", 7, "arguments.speed: default: Input should be 'slow' or 'fast'"),
+        ("minimum: 1", "minimum: 1, default: x", 5, "arguments.order: default: a whole number is needed"),
+        ("default: slow", "default: sloow", 7, "arguments.speed: default: it must be slow or fast"),
         ("type: day", "type: day, minimum: 3", 6, "arguments.day: minimum is for the types integer, number, amount"),
         ("type: day", "pattern: '('", 6, "arguments.day: pattern: no regular expression"),
         ("steps:\n", "steps:\n  nap: {wait: 3 foos}\n", 10, "'3 foos': an unknown unit"),
@@ -151,6 +151,31 @@ def test_all_that_is_wrong_in_all_files_is_told_at_once(folder: Path) -> None:
     assert [(place.file.name, place.line) for place in wrong.value.places] == [
         ("again.yaml", 2), ("refund.yaml", 16), ("refund.yaml", 19),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("command: other\n\treply: x\n", 2, "no YAML: found character"),
+        ("command: other\nsteps: {}\ncommand: two\n", 3, "command stands twice"),
+        ("", 1, "the file is empty: it needs command, steps and reply"),
+        ("# later\n\n- a list\n", 3, "the file is no mapping of names to values: it needs command, steps and reply"),
+        ("just words", 1, "the file is no mapping of names to values: it needs command, steps and reply"),
+    ],
+)
+def test_what_is_no_workflow_at_all_is_told_once_beside_the_faults_of_other_files(
+    folder: Path, text: str, line: int, said: str
+) -> None:
+    (folder / "broken.yaml").write_text(text)
+    (folder / "refund.yaml").write_text(REFUND.replace("aliases", "alases"))
+
+    with pytest.raises(Unsound) as wrong:
+        load_flows(folder)
+
+    assert [(place.file.name, place.line) for place in wrong.value.places] == [
+        ("broken.yaml", line), ("refund.yaml", 2),
+    ]  # fmt: skip
+    assert wrong.value.places[0].text.startswith(said)
 
 
 def test_two_files_can_not_make_the_same_job(folder: Path) -> None:
