@@ -178,6 +178,11 @@ def notify(connection: sa.Connection, channel: str, payload: str = "") -> None:
     connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
 
 
+def notify_all(connection: sa.Connection, *told: tuple[str, str]) -> None:
+    """Wake the listeners of several channels, as `notify` does, in one round trip."""
+    connection.execute(sa.select(*(sa.func.pg_notify(channel, payload) for channel, payload in told)))
+
+
 def in_turn(connection: sa.Connection, tenant: str, channel: str, conversation: str) -> None:
     """Serialise writers of one conversation until commit, so that its transcript ids become visible in order."""
     key = f"{tenant}\x1f{channel}\x1f{conversation}"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from integrations.database.callbacks import tell
 from integrations.database.catalogue import close_proposal
 from integrations.database.conversation import append_entry, touch_conversation
-from integrations.database.engine import ORDINARY, in_turn, notify
+from integrations.database.engine import ORDINARY, in_turn, notify_all
 from integrations.database.outbox import enqueue
 from integrations.database.records import ClaimedMessage
 from integrations.database.run_tables import run_queue
@@ -130,5 +130,4 @@ def write_answer(
         "status": status.value,
         "transcript_id": last,
     }
-    notify(connection, "runbell_settled", json.dumps(settled))
-    notify(connection, "runbell_inbox", ORDINARY)
+    notify_all(connection, ("runbell_settled", json.dumps(settled)), ("runbell_inbox", ORDINARY))
