@@ -26,6 +26,7 @@ from integrations.errors import (
 from integrations.gateway.installation import is_kept, program
 from integrations.security.tokens import FILE as TOKEN_FILE
 from integrations.security.tokens import read_token
+from integrations.settings import LOOPBACK
 
 WAIT_S = 25
 FIRST_WAIT_S = 2
@@ -68,6 +69,18 @@ class NotUp(Unavailable):
         )
         super().__init__(text)
         self.restarting = restarting
+
+
+class Foreign(NotUp):
+    """Something else than Runbell listens where the gateway should be."""
+
+    def __init__(self, url: str, answered: int) -> None:
+        super().__init__()
+        self._found = f"What listens at {url} is not Runbell: it answers {answered}."
+
+    def __str__(self) -> str:
+        """Say what was found, how to start Runbell, and who is in its place."""
+        return f"{self._found} {super().__str__()} `{program()} doctor` tells who has the port."
 
 
 class Client:
@@ -177,9 +190,17 @@ class Client:
             raise NotUp(restarting=is_kept(self._home)) from error
         except httpx.HTTPError as error:
             raise Unavailable(f"The gateway broke off: {type(error).__name__}. Try again.") from error
+        # Behind a proxy, or while the gateway is started again, others may answer for it.
+        if not _is_ours(answer) and answer.url.host in LOOPBACK and not is_kept(self._home):
+            raise Foreign(str(self._http.base_url).rstrip("/"), answer.status_code)
         if answer.is_success:
             return cast("Json", answer.json())
         raise problem(answer)
+
+
+def _is_ours(answer: httpx.Response) -> bool:
+    media_type, _, _ = answer.headers.get("content-type", "").partition(";")
+    return media_type == ("application/json" if answer.is_success else "application/problem+json")
 
 
 def problem(answer: httpx.Response) -> RunbellError:

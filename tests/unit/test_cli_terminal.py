@@ -332,6 +332,26 @@ def test_without_a_running_installation_each_command_says_how_to_start(tmp_path:
     assert ended.stderr.strip() == f"Runbell is not up. Start it with: make up (or {RUNBELL} up)."
 
 
+@pytest.mark.parametrize("words", [["send", "hello"], ["commands"], ["chat"]])
+def test_another_server_in_the_gateways_place_is_told_from_runbell(tmp_path: Path, words: list[str]) -> None:
+    create_token(tmp_path / "home")
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"], cwd=tmp_path)
+    try:
+        while is_free("127.0.0.1", port):
+            time.sleep(0.05)
+        began = time.monotonic()
+        ended = runbell(*words, cwd=tmp_path, RUNBELL_GATEWAY__PORT=str(port))
+    finally:
+        server.kill()
+        server.wait()
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"What listens at http://127.0.0.1:{port} is not Runbell: it answers ")
+    assert f"Runbell is not up. Start it with: make up (or {RUNBELL} up)." in ended.stderr
+    assert time.monotonic() - began < 15
+
+
 def test_status_without_a_running_installation_is_plain_and_json(tmp_path: Path) -> None:
     assert "Runbell is not up" in runbell("status", cwd=tmp_path).stdout
     ended = runbell("status", "--json", cwd=tmp_path)
