@@ -37,7 +37,10 @@ def load_embedder(name: str, home: Path) -> "MiniLM":
 def try_out(folder: str) -> None:
     """Load a model's folder and embed a word; raises whatever is wrong with it."""
     model = InstalledModel(name="it", kind="embedder", engine="minilm", source="", files={}, folder=Path(folder))
-    (embedding,) = MiniLM(model).embed(["word"])
+    try:
+        (embedding,) = MiniLM(model).embed(["word"])
+    except KeyError as error:
+        raise Misconfigured(f"It has no {error.args[0]}.") from error
     if not all(map(math.isfinite, embedding.vector)):
         raise Misconfigured("Its vectors are no numbers.")
 

@@ -115,7 +115,7 @@ def test_weights_that_are_not_as_promised_are_removed_and_the_rest_kept(tmp_path
         ("1_Pooling/config.json", b"[]", "pooling.json is no JSON object"),
         ("config.json", as_json(CONFIG | {"model_type": "mpnet"}), "has model_type mpnet"),
         ("config.json", as_json(CONFIG | {"hidden_act": "relu"}), "has hidden_act relu"),
-        ("config.json", as_json(CONFIG | {"num_hidden_layers": 2}), "minilm can't load it: .*layer.1"),
+        ("config.json", as_json(CONFIG | {"num_hidden_layers": 2}), "minilm can't load it: It has no encoder.layer.1"),
         ("tokenizer.json", b"{}", "minilm can't load it"),
     ],
 )
