@@ -76,7 +76,7 @@ def _bounds(schema: Schema, language: Language) -> str:
 
 def _size(schema: Schema, least: str, most: str, language: Language) -> str:
     words: list[str] = []
-    if least in schema:
+    if schema.get(least, 0) not in {0, 1}:  # one goes without saying: what is empty is no value
         words.append(pick(language, f"at least {schema[least]}", f"至少 {schema[least]}"))
     if most in schema:
         words.append(pick(language, f"at most {schema[most]}", f"至多 {schema[most]}"))
