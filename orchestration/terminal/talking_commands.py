@@ -18,7 +18,11 @@ def send(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say something and print the answer; exit status 0 answered, 1 failed."""
+    """Say something and print the answer.
+
+    Exit status 0: answered, also where the answer is a refusal or a question; 1: failed; 2: wrong usage. In scripts
+    `run` says more: it ends with 2 where a command or an argument is wrong.
+    """
     from integrations.gateway.client import Client
     from integrations.gateway.installation import reach
     from orchestration.terminal.answers import Waiting, show_message

@@ -322,6 +322,14 @@ def test_help_is_quick(tmp_path: Path) -> None:
     assert min(took) < 0.5
 
 
+def test_help_of_send_says_that_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    told = " ".join(runbell("send", "--help", cwd=tmp_path).stdout.split())
+
+    assert (
+        "Exit status 0: answered, also where the answer is a refusal or a question; 1: failed; 2: wrong usage" in told
+    )
+
+
 @pytest.mark.parametrize("words", [["send", "hello"], ["commands"], ["chat"], ["run", "digest"], ["outbox", "list"]])
 def test_without_a_running_installation_each_command_says_how_to_start(tmp_path: Path, words: list[str]) -> None:
     create_token(tmp_path / "home")
