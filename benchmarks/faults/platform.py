@@ -27,7 +27,7 @@ from benchmarks.ending import started, unwinding
 from benchmarks.load import free_port
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = {"models", "serving", "chroma", "answering"}
+LEFT_OUT = {"models", "serving", "chroma", "readiness"}
 SMALL = {"database", "tables", "gateway"}
 WORKERS = 2
 

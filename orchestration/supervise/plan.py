@@ -99,7 +99,7 @@ def make_plan(settings: Settings, home: Home, endpoints: Endpoints) -> list[Spec
             start_within_s=180.0,
         ),
         _gateway(settings),
-        _answering(settings),
+        _readiness(settings),
     ]
 
 
@@ -236,7 +236,7 @@ def _gateway(settings: Settings) -> Spec:
     )
 
 
-def _answering(settings: Settings) -> Step:
+def _readiness(settings: Settings) -> Step:
     """Return the last step: the gateway itself says that a message can be answered."""
     ready = probes.http(settings.gateway.host, settings.gateway.port, "/readyz")
 
@@ -245,7 +245,7 @@ def _answering(settings: Settings) -> Step:
             report(missing, None)
             await asyncio.sleep(0.3)
 
-    return Step("answering", wait, needs=("gateway", "serving", "workers"))
+    return Step("readiness", wait, needs=("gateway", "serving", "workers"))
 
 
 def _port_in(value: object) -> int:

@@ -52,8 +52,8 @@ class Screen:
             self._tell(row)
 
     def _tell(self, row: Row) -> None:
-        """Print a line for each change; what is downloaded, only every tenth."""
-        if row.state == "waiting":
+        """Print a line for each change; what is downloaded, only every tenth. A step is told once it does something."""
+        if row.state == "waiting" or (row.kind == "step" and row.state == "starting" and not row.detail):
             return
         key = row.state
         if row.state == "restarting" or (row.progress is not None and row.state == "starting"):

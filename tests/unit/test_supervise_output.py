@@ -1,15 +1,18 @@
 """Logs: rotated, wrapped, without secrets; and the board that is read while it is written."""
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from orchestration.supervise.board import Board, Row, Snapshot, read_board
 from orchestration.supervise.output import Output, RotatingFile
+from orchestration.supervise.screen import Screen
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -118,3 +121,20 @@ def test_a_damaged_board_is_no_board(tmp_path: Path) -> None:
 
     assert read_board(tmp_path / "state.json") is None
     assert read_board(tmp_path / "missing.json") is None
+
+
+def test_a_start_tells_of_a_step_what_it_does_and_when_it_is_done() -> None:
+    told = io.StringIO()
+    screen = Screen(Console(file=told))
+    step = Row("readiness", kind="step", state="starting", began_at=1.0)
+    screen.show(Snapshot(rows={"readiness": step}))
+    assert told.getvalue() == ""
+
+    step.detail = "waiting for the models to load"
+    screen.show(Snapshot(rows={"readiness": step}))
+    step.state, step.detail, step.ready_at = "done", "", 3.5
+    screen.show(Snapshot(rows={"readiness": step}))
+
+    begun, done = told.getvalue().splitlines()
+    assert begun.endswith("waiting for the models to load")
+    assert done == "readiness      done 2.5 s"
