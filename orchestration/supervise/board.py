@@ -14,7 +14,10 @@ Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 @dataclass
 class Row:
-    """One process or step. Instants are Unix seconds; `detail` says what is being waited for, or why it died."""
+    """One process or step. Instants are Unix seconds; `detail` says what is being waited for, or why it died.
+
+    `died` is kept after it was started again: how it ended last.
+    """
 
     name: str
     kind: Literal["process", "step"] = "process"
@@ -25,6 +28,7 @@ class Row:
     began_at: float | None = None
     ready_at: float | None = None
     restarts: int = 0
+    died: str = ""
     progress: float | None = None
     problem: str | None = None
     stop_signal: int = 15

@@ -77,7 +77,7 @@ class Keeper:
                 except (Died, RunbellError, OSError) as error:
                     reason = str(error)
                 delay = self._backoff.after(self.clock.now() - began)
-                self.row.restarts += 1
+                self.row.restarts, self.row.died = self.row.restarts + 1, reason
                 self._tell("restarting", f"{reason}; again in {delay:.1f} s")
                 await self.clock.sleep(delay)
         except asyncio.CancelledError:

@@ -155,7 +155,7 @@ def _ray(home: Home, endpoints: Endpoints) -> Spec:
         port=endpoints.ray_port,
         # It waits for workers that are gone already; nothing in it is worth more time.
         grace_s=4.0,
-        start_within_s=60.0,
+        start_within_s=ray_head.NODE_S + 30.0,
         # On an overloaded machine the raylet gives up on its agent after 15 s, and the head may linger without it.
         hung_after_s=20.0,
     )

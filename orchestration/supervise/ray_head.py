@@ -11,6 +11,8 @@ from orchestration.supervise.ports import free_port
 from orchestration.supervise.spec import python
 
 KEEP_SESSIONS = 2
+NODE_S = 90
+"""Seconds that a node has to join; by Ray's own word 30, which a busy machine with two cores overran."""
 
 
 def command(temp: Path, port: int) -> tuple[str, ...]:
@@ -38,6 +40,7 @@ def environment(address: str, token: Path) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Ray's workers are our models and warm workers: Ray would run them behind everything else (niceness 15).
         "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": str(NODE_S),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         # Workers would print a warning each about the accelerator variable.

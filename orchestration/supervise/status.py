@@ -23,7 +23,10 @@ Overall = Literal["ready", "starting", "degraded", "stopping", "down", "abandone
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One line; memory is that of the whole family, shared pages divided among those that share them."""
+    """One line; memory is that of the whole family, shared pages divided among those that share them.
+
+    `died` says how it ended before it was last started again.
+    """
 
     name: str
     state: str
@@ -34,6 +37,7 @@ class ProcessStatus:
     memory_mb: float | None = None
     uptime_s: float | None = None
     restarts: int = 0
+    died: str = ""
     processes: int = 0
 
 
@@ -144,6 +148,7 @@ def _row(row: Row, now: float) -> ProcessStatus:
         memory_mb=_memory(relatives) if relatives else None,
         uptime_s=now - alive_since if row.pid and alive_since else None,
         restarts=row.restarts,
+        died=row.died,
         processes=len(relatives),
     )
 

@@ -51,6 +51,9 @@ def show_status(found: Status) -> None:
             Text(row.state if row.healthy else f"{row.state}: {row.detail}"),
         )
     console.print(table)
+    for row in found.rows:
+        if row.died:
+            console.print(f"  {row.name} was started again ({row.died})", style="dim", markup=False, soft_wrap=True)
     _show_workers(console, found)
     for name, link in found.channels.items():
         well = link.get("state") in ("up", "called")

@@ -118,6 +118,7 @@ async def test_a_killed_child_is_replaced_by_another(tmp_path: Path) -> None:
         await live.until(lambda: live.row("long").restarts == 1 and live.row("long").state == "ready")
 
         assert live.row("long").pid != first
+        assert live.row("long").died == "was ended by SIGKILL"
 
 
 async def test_a_child_that_ignores_the_signal_is_killed_after_its_grace(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """RUNBELL_HOME, what must be right before a start, and the code locations."""
 
+import importlib.util
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from integrations.errors import Misconfigured
 from integrations.settings import Gateway, Serving, Settings
+from orchestration.supervise import ray_head
 from orchestration.supervise.home import Home, private_folder
 from orchestration.supervise.locations import read_locations
 from orchestration.supervise.models import wanted
@@ -110,6 +112,16 @@ def test_two_parts_on_one_port_are_told_before_anything_starts(tmp_path: Path) -
         "dagster.port and gateway.port are both 47111. Choose another for one: RUNBELL_GATEWAY__PORT=47112 in the "
         "environment, or port = 47112 under [gateway] in runbell.toml."
     ]
+
+
+def test_ray_knows_the_setting_that_gives_its_node_time_to_join() -> None:
+    """It is named in Ray's compiled part only, and an unknown one would be ignored."""
+    found = importlib.util.find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+
+    assert ray_head.environment("127.0.0.1:1", Path("token"))["RAY_raylet_start_wait_time_s"] == "90"
+    assert b"raylet_start_wait_time_s" in Path(found.origin).with_name("_raylet.so").read_bytes()
 
 
 def test_the_database_url_is_in_private_files_only(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from rich.console import Console
 from orchestration.supervise.board import Board, Row, Snapshot, read_board
 from orchestration.supervise.output import Output, RotatingFile
 from orchestration.supervise.screen import Screen
+from orchestration.supervise.status import ProcessStatus, Status
+from orchestration.terminal.reports import show_status
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -138,3 +140,13 @@ def test_a_start_tells_of_a_step_what_it_does_and_when_it_is_done() -> None:
     begun, done = told.getvalue().splitlines()
     assert begun.endswith("waiting for the models to load")
     assert done == "readiness      done 2.5 s"
+
+
+def test_status_says_why_something_was_started_again(capsys: pytest.CaptureFixture[str]) -> None:
+    ray = ProcessStatus("ray", "ready", healthy=True, restarts=1, died="ended with status 1: the node timed out")
+
+    show_status(Status("ready", "/home", rows=(ray, ProcessStatus("gateway", "ready", healthy=True))))
+
+    shown = capsys.readouterr().out
+    assert "ray was started again (ended with status 1: the node timed out)" in shown
+    assert "gateway was started again" not in shown
