@@ -59,7 +59,7 @@ def _length(value: object) -> object:
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise ValueError(f"{error}; a length of time is written 90s, 2h or 3 days") from error
+        raise ValueError(f"{value[:100]!r}: {error}; a length of time is written 90s, 2h or 3 days") from error
 
 
 def _seconds(value: object) -> object:

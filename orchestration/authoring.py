@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913 - all that can be said of a command
     concurrency: int = 1,
     progress: Progress = "card",
 ) -> Callable[[dg.JobDefinition], dg.JobDefinition]:
-    """Say what a job is as a command; stands above `@dg.job`. Raises ValueError, naming what can't be.
+    """Say what a job is as a command; stands above `@dg.job`. Raises ValueError, naming all that can't be.
 
     `name` is what is typed; without it, the job's name. `examples` are sentences that mean it, in any language.
     `rest` is the argument that takes free text to the end of the line. A `hidden` command may be typed, but is neither
@@ -67,7 +67,7 @@ def _declared(said: dict[str, object]) -> dg.JsonMetadataValue:
     try:
         declared = Declared.model_validate(said)
     except ValidationError as error:
-        raise ValueError(f"@command: {_first(error)}") from None
+        raise ValueError(f"@command: {_all_of(error)}") from None
     return dg.MetadataValue.json(declared.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -79,7 +79,7 @@ def _with(job: dg.JobDefinition, value: dg.MetadataValue) -> dg.JobDefinition:
     return job.with_metadata({**job.metadata, KEY: value})
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = named(first)
-    return f"{where}: {in_words(first)}" if where else in_words(first)
+def _all_of(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)
+    told = ((named(one), in_words(one)) for one in found)
+    return "; ".join(f"{where}: {words}" if where else words for where, words in told)

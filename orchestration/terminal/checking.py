@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -190,8 +191,11 @@ def _of_events(repository: dg.RepositoryDefinition, settings: Settings) -> Itera
 
 
 def _first_lines(error: BaseException) -> str:
+    """Return what an error says, in one line: its first three, and the list that the third begins."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3]) or type(error).__name__
+    told = " ".join(lines[:3]) or type(error).__name__
+    items = takewhile(lambda line: line.startswith("- "), lines[3:] if told.endswith(":") else ())
+    return " ".join([told, "; ".join(item.removeprefix("- ") for item in items)]).strip()
 
 
 def _place(job: dg.JobDefinition, fallback: str) -> str:

@@ -79,7 +79,12 @@ def show_complaints(complaints: "Sequence[Complaint]") -> None:
     for complaint in complaints:
         print(f"{complaint.place}: {complaint.level}: {complaint.text}")
     errors = sum(complaint.level == "error" for complaint in complaints)
-    print(f"{errors} errors, {len(complaints) - errors} warnings" if complaints else "All is well.")
+    found = f"{_counted(errors, 'error')}, {_counted(len(complaints) - errors, 'warning')}"
+    print(found if complaints else "All is well.")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

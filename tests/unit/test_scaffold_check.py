@@ -12,6 +12,7 @@ from integrations.errors import InvalidInput, Misconfigured
 from integrations.settings import Dagster, Settings
 from orchestration.scaffold import WITHOUT_PYTHON, create
 from orchestration.terminal.checking import Complaint, check
+from orchestration.terminal.reports import show_complaints
 from orchestration.warm.actor import root_cause
 from orchestration.warm.internals import DagsterUserCodeLoadError
 from orchestration.warm.location import load_location
@@ -212,6 +213,16 @@ def test_a_taken_folder_or_an_odd_workspace_is_left_as_it_is(project: Path, name
             '    effect="writes",\n    examples=',
             "ValueError: @command: effect: it must be read, write",
         ),
+        (
+            "    examples=",
+            '    max_age="10 bananas",\n    late="sometimes",\n    examples=',
+            "max_age: '10 bananas': an unknown unit; a length of time is written 90s, 2h or 3 days; late: it must be",
+        ),
+        (
+            "    times: int",
+            "    size: complex\n    times: int",
+            "can be a: Python primitive type; int, float, bool, str",
+        ),
         ("    examples=", '    aliases="a b",\n    examples=', "ValueError: @command: the alias 'a b' can't be typed"),
         (
             "    examples=",
@@ -241,6 +252,14 @@ def test_what_is_wrong_is_told_with_its_place(project: Path, name: str, old: str
     assert len(found) == 1, found
     assert said.replace("{name}", name) in f"{found[0].place}: {found[0].level}: {found[0].text}"
     assert found[0].place.startswith(f"{name}/workflow.py:")
+
+
+def test_one_error_is_counted_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    show_complaints(
+        [Complaint("a.py:1", "x"), Complaint("a.py:2", "y", "warning"), Complaint("a.py:3", "z", "warning")]
+    )
+
+    assert capsys.readouterr().out.endswith("\n1 error, 2 warnings\n")
 
 
 def test_events_without_their_source_are_told_with_the_line(project: Path, name: str) -> None:

@@ -50,11 +50,11 @@ def test_settings_in_seconds_take_words_too(tmp_path: Path, monkeypatch: pytest.
     [
         (
             "[plans.approval]\napprovers = ['a']\nexpires_after = 'soon'",
-            "plans.approval.expires_after: no length of time",
+            "plans.approval.expires_after: 'soon': no length of time",
         ),
         (
             "[plans.approval]\napprovers = ['a']\nremind_after = '5 parsecs'",
-            "plans.approval.remind_after: an unknown unit",
+            "plans.approval.remind_after: '5 parsecs': an unknown unit",
         ),
         (
             "[plans.approval]\napprovers = ['a']\nremind_after = '2d'",
@@ -62,7 +62,7 @@ def test_settings_in_seconds_take_words_too(tmp_path: Path, monkeypatch: pytest.
         ),
         (
             "[plans]\nseconds = 'a while'",
-            "plans.seconds: no length of time; a length of time is written 90s, 2h or 3 days",
+            "plans.seconds: 'a while': no length of time; a length of time is written 90s, 2h or 3 days",
         ),
         ("[actions.http]\ntimeout_s = '0s'", "actions.http.timeout_s: it must be more than 0"),
     ],
