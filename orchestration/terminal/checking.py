@@ -1,6 +1,5 @@
 """`runbell check`: load every code location and look at what would fail or be missed later, each with its place."""
 
-import ast
 import logging
 import os
 import traceback
@@ -16,20 +15,20 @@ from integrations.errors import Misconfigured
 from integrations.settings import Settings
 from integrations.settings_access import Access
 from orchestration.authoring import KEY
-from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, is_no_command
+from orchestration.commands.catalogue import PLATFORM_JOBS, compile_job, declared_by, is_no_command
 from orchestration.commands.schemas import Inexpressible
 from orchestration.commands.spec import CommandSpec
 from orchestration.commands.values import Unreadable, default_of
-from orchestration.commands.vocabulary import CONTROLS, same_name
 from orchestration.commands.wording import expected
 from orchestration.events.declaring import EventSensor
 from orchestration.flows.doubts import doubts_of
 from orchestration.flows.reading import Place, Unsound, flow_files
 from orchestration.jobs.ring import ring
 from orchestration.supervise.variables import in_sentences
+from orchestration.terminal.claims import Claim, contested
+from orchestration.terminal.places import is_theirs, place_of_job, place_of_schedule, short, written_in
+from orchestration.terminal.whom import doubt_of, doubts_of_settings
 from orchestration.warm.location import load_location, location_names
-
-PACKAGES = ("orchestration", "assets", "serving", "integrations")
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,8 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
     # Schedules from chat are looked at whenever they fire; their absence here is no fault.
     logging.getLogger("orchestration.triggers.from_chat").setLevel(logging.ERROR)
     complaints = [Complaint("environment", told, "warning") for told in in_sentences(os.environ, settings)]
-    owners: dict[str, str] = {
-        same_name(word): "a control command" for control in CONTROLS for word in (control.name, *control.aliases)
-    }
+    complaints += [Complaint(setting, doubt, "warning") for setting, doubt in doubts_of_settings(settings.access)]
+    claims: list[Claim] = []
     names = location_names(settings)
     for number, name in enumerate(names, 1):
         told(f"Loading the code location {name} ({number} of {len(names)})")
@@ -68,13 +66,13 @@ def check(settings: Settings, told: Callable[[str], None] = lambda _: None) -> l
         for repository in location.repositories.values():
             for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
                 if not job.name.startswith("__"):
-                    complaints += _of_job(job, name, owners, settings.access)
+                    complaints += _of_job(job, name, claims, settings.access)
                     complaints += _of_flow(job, settings)
             complaints += [
                 found for schedule in repository.schedule_defs for found in _of_schedule(schedule, repository)
             ]
             complaints += _of_events(repository, settings)
-    return complaints
+    return [*complaints, *(Complaint(place, text) for place, text in contested(claims))]
 
 
 def _broken(location: str, error: BaseException, settings: Settings) -> list[Complaint]:
@@ -87,57 +85,52 @@ def _broken(location: str, error: BaseException, settings: Settings) -> list[Com
         doubts = [doubt for file in sound for doubt in doubts_of(file, settings)]
         return [_in_file(place, "error") for place in (*error.places, *doubts)]
     if isinstance(error, SyntaxError) and error.filename:
-        return [Complaint(f"{_short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _theirs(frame.filename, settings)]
-    place = f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else f"code location {location}"
+        return [Complaint(f"{short(error.filename)}:{error.lineno}", f"{type(error).__name__}: {error.msg}")]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename, settings)]
+    place = f"{short(frames[-1].filename)}:{frames[-1].lineno}" if frames else f"code location {location}"
     return [Complaint(place, f"{type(error).__name__}: {_first_lines(error)}")]
 
 
 def _of_flow(job: dg.JobDefinition, settings: Settings) -> Iterator[Complaint]:
     """Look at what a workflow in YAML would be refused at run time, as the settings are."""
-    if (written := _written(job)) is not None:
+    if (written := written_in(job)) is not None:
         yield from (_in_file(place, "error") for place in doubts_of(Path(written[0]), settings))
 
 
 def _in_file(place: Place, level: Literal["error", "warning"]) -> Complaint:
-    return Complaint(f"{_short(str(place.file))}:{place.line}", place.text, level)
+    return Complaint(f"{short(str(place.file))}:{place.line}", place.text, level)
 
 
-def _written(job: dg.JobDefinition) -> tuple[str, int] | None:
-    """Return the file and line of a workflow in YAML."""
-    said = job.metadata.get("dagster/code_references")
-    found = said.value.code_references if isinstance(said, dg.CodeReferencesMetadataValue) else ()
-    return next(
-        ((one.file_path, one.line_number or 1) for one in found if isinstance(one, dg.LocalFileCodeReference)), None
-    )
-
-
-def _theirs(file: str, settings: Settings) -> bool:
-    """Whether authors of workflows wrote it: Runbell's own folders may lie beside theirs."""
-    path, ours = Path(file), Path(__file__).parents[2]
-    if not path.is_relative_to(settings.dagster.workspace.resolve().parent) or "site-packages" in path.parts:
-        return False
-    return not any(path.is_relative_to(ours / package) for package in PACKAGES)
-
-
-def _of_job(job: dg.JobDefinition, location: str, owners: dict[str, str], access: Access) -> Iterator[Complaint]:
-    place = _place(job, location)
+def _of_job(job: dg.JobDefinition, location: str, claims: list[Claim], access: Access) -> Iterator[Complaint]:
+    place = place_of_job(job, location)
     for key in job.metadata:
         if key.startswith("runbell/") and key != KEY:
             yield Complaint(place, f"{job.name}: the metadata {key} means nothing; say it with @command")
     if (location, job.name) in PLATFORM_JOBS or is_no_command(job):
         return
+    yield from _people(job, place, access)
     try:
         spec = compile_job(job, location)
     except Inexpressible as reason:
         yield Complaint(place, f"{job.name} is no command: {reason}", "error" if KEY in job.metadata else "warning")
         return
     yield from _defaults(spec, place)
-    yield from _names(spec, place, owners)
-    for rule in sorted(_named_by(spec)):
-        if not access.knows(rule):
-            kind, _, name = rule.partition(":")
-            yield Complaint(place, f"{spec.name}: nobody has the {kind} {name} (setting access.{kind}s)", "warning")
+    claims.append(Claim(spec, place))
+
+
+def _people(job: dg.JobDefinition, place: str, access: Access) -> Iterator[Complaint]:
+    """Look for whom a command is: administrators may run any, but an approval that nobody can give is never given."""
+    try:
+        declared = declared_by(job)
+    except Inexpressible:
+        return
+    approval = declared.approval
+    approvers = {*approval.approvers, *approval.escalate_to} if approval else set[str]()
+    doubts = {rule: doubt for rule in {*(declared.allowed or ()), *approvers} if (doubt := doubt_of(rule, access))}
+    for rule, doubt in sorted(doubts.items()):
+        level = "error" if rule in approvers and approvers <= doubts.keys() else "warning"
+        never = ", so nobody can approve" if level == "error" else ""
+        yield Complaint(place, f"{declared.name or job.name}: {doubt}{never}", level)
 
 
 def _defaults(spec: CommandSpec, place: str) -> Iterator[Complaint]:
@@ -149,21 +142,6 @@ def _defaults(spec: CommandSpec, place: str) -> Iterator[Complaint]:
             yield Complaint(place, f"{spec.name}: the default of {argument.name} is not {form}")
 
 
-def _named_by(spec: CommandSpec) -> set[str]:
-    approval = spec.approval
-    return {*(spec.allowed or ()), *((*approval.approvers, *approval.escalate_to) if approval else ())}
-
-
-def _names(spec: CommandSpec, place: str, owners: dict[str, str]) -> Iterator[Complaint]:
-    """Claim a command's names; each leads to one command only."""
-    me = f"/{spec.name} of {spec.location}"
-    for word in (spec.name, *spec.aliases):
-        other = owners.setdefault(same_name(word), me)
-        if other != me:
-            becomes = f"it is called /{spec.location}-{spec.name} then" if word == spec.name else "it has no effect"
-            yield Complaint(place, f"{spec.name}: the name {word} belongs to {other}; {becomes}", "warning")
-
-
 def _of_schedule(schedule: dg.ScheduleDefinition, repository: dg.RepositoryDefinition) -> Iterator[Complaint]:
     name = schedule.name
     if schedule.job_name == ring.name:
@@ -172,7 +150,7 @@ def _of_schedule(schedule: dg.ScheduleDefinition, repository: dg.RepositoryDefin
         yield Complaint(f"schedule {name}", f"there is no job {schedule.job_name}")
         return
     job = repository.get_job(schedule.job_name)
-    place = _place(job, name)
+    place = place_of_schedule(schedule, job)
     if schedule.execution_timezone is None:
         yield Complaint(place, f"schedule {name}: it has no execution_timezone, so its hours are UTC", "warning")
     try:
@@ -187,7 +165,7 @@ def _of_events(repository: dg.RepositoryDefinition, settings: Settings) -> Itera
     for sensor in repository.sensor_defs:
         if isinstance(sensor, EventSensor) and (problem := sensor.source.problem(settings)):
             file, _, line = sensor.place.rpartition(":")
-            yield Complaint(f"{_short(file)}:{line}", f"event {sensor.name}: {problem}")
+            yield Complaint(f"{short(file)}:{line}", f"event {sensor.name}: {problem}")
 
 
 def _first_lines(error: BaseException) -> str:
@@ -196,33 +174,3 @@ def _first_lines(error: BaseException) -> str:
     told = " ".join(lines[:3]) or type(error).__name__
     items = takewhile(lambda line: line.startswith("- "), lines[3:] if told.endswith(":") else ())
     return " ".join([told, "; ".join(item.removeprefix("- ") for item in items)]).strip()
-
-
-def _place(job: dg.JobDefinition, fallback: str) -> str:
-    """Return `file:line` of a job's function; Dagster keeps the ops' functions only, so their files are looked into."""
-    if (written := _written(job)) is not None:
-        return f"{_short(written[0])}:{written[1]}"
-    for op in job.all_node_defs:
-        compute = getattr(getattr(op, "compute_fn", None), "decorated_fn", None)
-        code = getattr(compute, "__code__", None)
-        if code is None:
-            continue
-        for file in sorted(Path(code.co_filename).parent.glob("*.py")):
-            line = _line_of(file, job.name)
-            if line is not None:
-                return f"{_short(str(file))}:{line}"
-    return fallback
-
-
-def _line_of(file: Path, function: str) -> int | None:
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError):
-        return None
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
-    return next((node.lineno for node in found if node.decorator_list), None)
-
-
-def _short(file: str) -> str:
-    path, here = Path(file), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else file
