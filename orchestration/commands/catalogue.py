@@ -120,19 +120,33 @@ def declared_by(job: dg.JobDefinition) -> Declared:
 
 
 def unique(specs: Sequence[CommandSpec], taken: Iterable[str]) -> list[CommandSpec]:
-    """Rename commands whose name another location (or a control command) has: LOCATION-NAME."""
-    names = {same_name(name) for name in taken} | {
+    """Leave words that others have to them: such a name becomes LOCATION-NAME, such an alias goes; names come first.
+
+    `taken` are those of other locations; control commands have theirs anyway.
+    """
+    words = {same_name(word) for word in taken} | {
         same_name(word) for control in CONTROLS for word in (control.name, *control.aliases)
     }
-    renamed: list[CommandSpec] = []
+    named: list[CommandSpec] = []
     for spec in specs:
-        if same_name(spec.name) in names:
-            other = spec.model_copy(update={"name": f"{spec.location}-{spec.name}"})
-            log.warning("a command's name is taken", extra={"job": spec.job, "command": other.name})
-            renamed.append(other)
-        else:
-            renamed.append(spec)
-    return renamed
+        if same_name(spec.name) in words:
+            spec = spec.model_copy(update={"name": f"{spec.location}-{spec.name}"})  # noqa: PLW2901 - it is this one
+            log.warning("a command's name is taken", extra={"job": spec.job, "command": spec.name})
+        words.add(same_name(spec.name))
+        named.append(spec)
+    return [_with_free_aliases(spec, words) for spec in named]
+
+
+def _with_free_aliases(spec: CommandSpec, words: set[str]) -> CommandSpec:
+    """Keep the aliases that are not among these words, and add them there."""
+    kept: list[str] = []
+    for alias in spec.aliases:
+        if same_name(alias) in words:
+            log.warning("a command's alias is taken", extra={"command": spec.name, "alias": alias})
+            continue
+        words.add(same_name(alias))
+        kept.append(alias)
+    return spec if len(kept) == len(spec.aliases) else spec.model_copy(update={"aliases": tuple(kept)})
 
 
 class Catalogue:

@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from pydantic import ValidationError
 
 from integrations.database import Database, StoredCommand
 from orchestration.commands.catalogue import Catalogue, unique
 from orchestration.commands.spec import CommandSpec
+from orchestration.commands.vocabulary import same_name
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +22,29 @@ FRESH_S = 2.0
 def publish(database: Database, location: str, specs: Sequence[CommandSpec]) -> list[CommandSpec]:
     """Make these the commands of a location and return them under the names they got. Idempotent.
 
-    A name that another location has is left to it: the later one is called LOCATION-NAME.
+    A name or alias that another location has is left to it: the later command is called LOCATION-NAME.
     """
     named: list[CommandSpec] = []
     for _ in range(3):  # Two locations may publish the same new name at once; the second sees it the next time.
-        taken = [command.name for command in database.commands.all() if command.location != location]
-        named = unique(specs, taken)
+        named = unique(specs, _taken(database.commands.all(), location))
         database.commands.replace(location, [_stored(spec) for spec in named])
         kept = {command.name for command in database.commands.all() if command.location == location}
         if all(spec.name in kept for spec in named):
             break
     log.info("commands published", extra={"location": location, "commands": [spec.name for spec in named]})
     return named
+
+
+def _taken(stored: Sequence[StoredCommand], location: str) -> list[str]:
+    """Return the words that other locations have; of those that this one has, too, only the names: they come first."""
+    held = {same_name(word) for command in stored if command.location == location for word in _words(command)}
+    others = [command for command in stored if command.location != location]
+    aliases = [word for command in others for word in _words(command)[1:] if same_name(word) not in held]
+    return [*(command.name for command in others), *aliases]
+
+
+def _words(command: StoredCommand) -> list[str]:
+    return [command.name, *cast("Sequence[str]", command.spec.get("aliases", ()))]
 
 
 def load(database: Database) -> Catalogue:
