@@ -221,7 +221,7 @@ def test_openais_client_streams_and_embeds(served: ServedModels):
     assert events[-1].usage.completion_tokens > 0
     assert whole.choices[0].message.content
     assert [len(item.embedding) for item in vectors.data] == [384, 384]
-    assert names == {"smollm2-135m", "minilm-l6-v2"}
+    assert names == {"smollm2-135m", "deep", "default", "fast", "minilm-l6-v2"}
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
