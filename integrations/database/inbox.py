@@ -1,6 +1,6 @@
 """The inbox: receive, claim, start or settle. An acknowledged message is stored (I1) and handled once (I2)."""
 
-from collections import deque
+import threading
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -67,12 +67,12 @@ _CLAIM_TURN = sa.text(_CLAIM.format(words="true", turn=_IN_TURN))
 _CLAIM_WORDS = sa.text(_CLAIM.format(words="i.word = any(cast(:words as text[]))", turn="true"))
 
 
-_settled_here: deque[str] = deque(maxlen=256)
+_here = threading.local()
 
 
 def settled_here(message_id: str) -> bool:
-    """Tell, without asking the database, whether this process has settled the message with `Inbox.answer` lately."""
-    return message_id in _settled_here
+    """Tell, without asking the database, whether it is the last one that this thread settled with `Inbox.answer`."""
+    return bool(getattr(_here, "settled", None) == message_id)
 
 
 class Inbox(Store):
@@ -207,7 +207,7 @@ class Inbox(Store):
                 return False
             wake_sender(connection, asked(row))
             write_answer(connection, asked(row), replies, status, run_id)
-        _settled_here.append(message_id)
+        _here.settled = message_id
         return True
 
     def wait(self, message_id: str, *, waiting: bool) -> None:
