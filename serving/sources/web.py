@@ -26,8 +26,7 @@ def from_url(home: Path, reference: str, on_progress: OnProgress) -> InstalledMo
         raise InvalidInput(f"The address must end in .gguf or in {LIST}, not in {last!r}.", field="reference")
     folder = unquote(urlsplit(url).path.rstrip("/").split("/")[-2]) if many else ""
     name = name_of(folder if many else Path(last).stem)
-    timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
-    with workshop(home, name) as shop, httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=5) as client:
+    with workshop(home, name) as shop, _client() as client:
         (shop / "web").mkdir(exist_ok=True)
         download = Download(client, name, on_progress)
         wanted = {last: (url, digest)}
@@ -70,3 +69,13 @@ def _public(url: str) -> str:
     """Return the address without a login and what else only its user may know."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(
+        timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S),
+        follow_redirects=True,
+        max_redirects=5,
+        # A connection each: one that the server is about to close loses the next file's request.
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
