@@ -24,7 +24,7 @@ def test_a_run_is_not_made_for_somebody_who_may_not_have_it_any_more(warm: WarmH
         warm.database.principals._access = Access()
         warm.database.principals.refresh()
         message_id, run_id = warm.message("guarded")
-        assert "You may not run /pay; it is for: finance." in told(warm, message_id)
+        assert "You may not run /guarded; it is for: finance." in told(warm, message_id)
         eventually(lambda: warm.queue_state(run_id) == "finished", "the request leaves the queue")
 
     assert warm.status(run_id) is None

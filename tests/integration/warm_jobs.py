@@ -634,7 +634,7 @@ def hopeless() -> None:
     told(one())
 
 
-@command("pay", allowed="finance")
+@command(allowed="finance")
 @dg.job
 def guarded() -> None:
     told(one())

@@ -27,11 +27,14 @@ _HOLD = """
     begin
       perform pg_advisory_xact_lock(hashtextextended('runbell.hold ' || who, 0));
       delete from runbell.holds where tenant = who and until < clock_timestamp();
-      select coalesce(sum(price) filter (where day = today), 0), coalesce(sum(price), 0)
-        into spent_today, spent_this_month
-        from runbell.spending where tenant = who and day >= cast(date_trunc('month', today) as date);
-      select greatest(least(per_day - spent_today, per_month - spent_this_month) - coalesce(sum(price), 0), 0)
-        into remaining from runbell.holds where tenant = who;
+      -- One statement: a line that takes a hold's place meanwhile is counted once, as the one or as the other.
+      select spent.today, spent.this_month,
+          greatest(least(per_day - spent.today, per_month - spent.this_month) - held.price, 0)
+        into spent_today, spent_this_month, remaining
+        from
+          (select coalesce(sum(price) filter (where day = today), 0) as today, coalesce(sum(price), 0) as this_month
+            from runbell.spending where tenant = who and day >= cast(date_trunc('month', today) as date)) as spent,
+          (select coalesce(sum(price), 0) as price from runbell.holds where tenant = who) as held;
       insert into runbell.holds (tenant, price, until)
         select who, max(price), clock_timestamp() + make_interval(secs => seconds)
         from unnest(prices) as price where price > 0 and price <= remaining having count(*) > 0
