@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from typing import Any, cast
 from urllib.parse import quote
 
-DOTS = "•••"
+from integrations.security.secrets import DOTS
+
 _here: ContextVar[tuple[str, ...]] = ContextVar("secrets", default=())
 
 

@@ -9,11 +9,10 @@ from integrations.database import Entry, MessageView, ShownForm, Snapshot
 from integrations.database.sealed import REFERENCE
 from integrations.gateway.schema import Name, Request, Text, Value, file_view
 from integrations.messages import MAX_TEXT, utc_now
+from integrations.security.secrets import DOTS
 from integrations.settings import Settings
 
 MOST_FIELDS = 100
-DOTS = "•••"
-"""What stands where a secret is."""
 
 
 class Hello(Request):

@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from integrations.errors import Misconfigured
 
 MAX_FILE_BYTES = 65_536
+DOTS = "•••"
+"""What is shown where a secret stands."""
 
 
 def resolve(reference: str | None, *, name: str) -> SecretStr:

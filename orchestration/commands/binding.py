@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from integrations.database.sealed import REFERENCE
 from integrations.near import near
+from integrations.security.secrets import DOTS
 from orchestration.commands.formats import SPACED
 from orchestration.commands.language import Language, pick
 from orchestration.commands.moments import Moment
@@ -113,7 +114,7 @@ class _Binder:
         if self._enough:
             return
         form = expected(argument.json_schema, self._language)
-        shown = "•••" if argument.secret else value[:64]
+        shown = DOTS if argument.secret else value[:64]
         meant = None if argument.secret else nearest_option(argument, value)
         hint = pick(self._language, f" Did you mean {meant}?", f"你是想输入 {meant} 吗？") if meant else ""
         reason = because(why, self._language)
@@ -279,7 +280,7 @@ class _Binder:
             again = values[1][0]
             english = f"{argument.name} is given twice; keep one."
             chinese = f"参数 {argument.name} 给了两次，请只保留一个。"
-            shown = "•••" if argument.secret else again.text[:64]
+            shown = DOTS if argument.secret else again.text[:64]
             self._report(english, chinese, word=shown, start=again.start, end=again.end, argument=argument.name)
             return
         if len(values) > 1:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import cast
 
+from integrations.security.secrets import DOTS
 from orchestration.commands.catalogue import Catalogue
 from orchestration.commands.language import Language, language_of, pick
 from orchestration.commands.problems import Problem
@@ -80,7 +81,7 @@ def explain(text: str, problems: Sequence[Problem], spec: CommandSpec | None, la
 
 def point_at(text: str, problem: Problem) -> str:
     """Return the line of the text with carets under the wrong word; empty where there is none to show."""
-    if problem.end <= problem.start or problem.end > len(text) or problem.word == "•••":
+    if problem.end <= problem.start or problem.end > len(text) or problem.word == DOTS:
         return ""
     begin = text.rfind("\n", 0, problem.start) + 1
     begin = max(begin, problem.start - LINE // 2)
@@ -96,7 +97,7 @@ def command_line(spec: CommandSpec, args: dict[str, object]) -> str:
     words = [f"/{spec.name}"]
     for argument in spec.arguments:
         if argument.name in args:
-            value = "•••" if argument.secret else _typed(args[argument.name])
+            value = DOTS if argument.secret else _typed(args[argument.name])
             words.append(f"{argument.name}={value}")
     return " ".join(words)
 

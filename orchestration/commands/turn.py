@@ -7,14 +7,12 @@ from zoneinfo import ZoneInfo
 
 from integrations.database import ClaimedMessage
 from integrations.messages import InboundMessage, Principal
+from integrations.security.secrets import DOTS
 from orchestration.commands.asker import Asker
 from orchestration.commands.language import language_of
 from orchestration.commands.moments import Moment
 from orchestration.commands.secrecy import secrets_in
 from orchestration.commands.spec import CommandSpec
-
-DOTS = "•••"
-"""What stands where a secret was."""
 
 
 class Turn:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from integrations.database import Database
 from integrations.errors import InvalidInput
+from integrations.security.secrets import DOTS
 from integrations.settings import Settings
 from orchestration.commands.binding import bind_values
 from orchestration.commands.catalogue import Catalogue
@@ -13,7 +14,6 @@ from orchestration.commands.costs import usually
 from orchestration.commands.moments import Moment
 from orchestration.commands.parse import Parsed, parse
 from orchestration.commands.spec import CommandSpec
-from orchestration.commands.turn import DOTS
 from orchestration.terminal.arguments import refused, typed
 from orchestration.terminal.shared import print_json
 from orchestration.terminal.store import opened

@@ -14,12 +14,12 @@ from integrations.complaints import in_words, named
 from integrations.database import AskedCommand, Database, Entry
 from integrations.errors import InvalidInput, NotFound
 from integrations.messages import Address
+from integrations.security.secrets import DOTS
 from integrations.telemetry.redaction import redact
 from orchestration.commands.publishing import load
 
 MOST_ENTRIES = 400
 HOW = "`runbell record CONVERSATION > FILE` writes one (docs/authoring.md)."
-HIDDEN = "•••"
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PHONE = re.compile(r"(?<![\w-])\+?\d(?:[ -]?\d){9,14}(?![\w-])")
 
@@ -149,7 +149,7 @@ class _Recorder:
 
     def _plain(self, text: str, secrets: set[str]) -> str:
         for secret in secrets:
-            text = text.replace(secret, HIDDEN)
+            text = text.replace(secret, DOTS)
         text = _PHONE.sub("0000000000", _EMAIL.sub("someone@example.com", redact(text)))
         for name, person in self._names.items():
             text = re.sub(rf"\b{re.escape(name)}\b", person, text)
@@ -157,7 +157,7 @@ class _Recorder:
 
 
 def _without(args: Mapping[str, object], secrets: set[str]) -> dict[str, object]:
-    return {name: HIDDEN if str(value) in secrets else value for name, value in args.items()}
+    return {name: DOTS if str(value) in secrets else value for name, value in args.items()}
 
 
 def with_runs(text: str, runs: Mapping[str, str]) -> str:

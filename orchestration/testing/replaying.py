@@ -13,11 +13,12 @@ import dagster as dg
 import yaml
 
 from integrations.errors import RunbellError
+from integrations.security.secrets import DOTS
 from integrations.telemetry.redaction import redact
 from orchestration.commands.telling import is_stage
 from orchestration.testing.conversation import Conversation, Said
 from orchestration.testing.house import House
-from orchestration.testing.recording import HIDDEN, Recording, Turn, with_runs
+from orchestration.testing.recording import Recording, Turn, with_runs
 from orchestration.testing.server import Server
 from serving.client import ScriptedModels
 
@@ -125,4 +126,4 @@ def _settled(line: str) -> str:
 
 
 def _shown(name: str, value: object, turn: Turn) -> object:
-    return HIDDEN if turn.args.get(name) == HIDDEN else value
+    return DOTS if turn.args.get(name) == DOTS else value
