@@ -11,16 +11,17 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import aclosing
-from typing import Any, cast
+from typing import cast
 
 from integrations.errors import Misconfigured, RunbellError, Unavailable
 from serving.asking import GRACE_S, ask
-from serving.failures import to_error, too_slow
+from serving.failures import too_slow
 from serving.fleet import Table
 from serving.ray_door import GATE, RayDoor
 from serving.router import Router
-from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, Failure, ModelInfo
+from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
 
 CALL_S = 60.0
 TEXTS_PER_CALL = 256
@@ -139,18 +140,13 @@ class ServeModels:
                 router.renew(table.fleet)
 
     def _call(self, app: str, method: str, timeout_s: float, *arguments: object) -> object:
-        response: Any = None
+        call = asyncio.wait_for(self._door.call(app, method, *arguments), timeout_s)
         try:
-            response = getattr(self._door.handle(app), method).remote(*arguments)
-            result = response.result(timeout_s=timeout_s)
+            return asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(timeout_s + GRACE_S)
         except TimeoutError as error:
-            response.cancel()  # else it would go on
             raise too_slow(timeout_s) from error
-        except Exception as error:
-            raise self._door.translate(app, error) from error
-        if isinstance(result, Failure):
-            raise to_error(result)
-        return result
+        except CancelledError as error:
+            raise Unavailable("The connection to the models was closed.") from error
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

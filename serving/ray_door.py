@@ -3,7 +3,7 @@
 A handle has no deadline (`asking` keeps it), drops the trace context, and wraps errors: both are put right here.
 """
 
-import threading
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -17,12 +17,14 @@ GATE = "openai"
 
 
 class RayDoor:
-    """Handles of the applications, kept. Thread-safe. `apps` are the applications by the models' names."""
+    """Handles of the applications, kept. `apps` are the applications by the models' names.
+
+    Everything but `app` belongs to one event loop, the first that asks: what carries the requests runs there, too.
+    """
 
     def __init__(self, apps: Mapping[str, str] | None = None) -> None:
         self.apps = apps or {}
         self._handles: dict[str, Any] = {}
-        self._lock = threading.Lock()
 
     async def open(
         self, model: str, request: ChatRequest, timeout_s: float, traceparent: str | None
@@ -30,7 +32,8 @@ class RayDoor:
         """Yield what a replica says; closing it cancels the generation there."""
         app, ended = self.app(model), False
         try:
-            response = self.handle(app, streamed=True).stream.remote(request, timeout_s, traceparent)
+            handle = await self.handle(app, streamed=True)
+            response = handle.stream.remote(request, timeout_s, traceparent)
         except Exception as error:
             raise self.translate(app, error) from error
         try:
@@ -52,16 +55,22 @@ class RayDoor:
             raise Lost(f"{model} is not served any more.") from error
 
     async def call(self, app: str, method: str, *arguments: object) -> object:
-        """Return what a method of an application returns."""
+        """Return what a method of an application returns; cancelling it cancels it there."""
+        response: Any = None
         try:
-            result = await getattr(self.handle(app), method).remote(*arguments)
+            response = getattr(await self.handle(app), method).remote(*arguments)
+            result = await response
+        except asyncio.CancelledError:
+            if response is not None:
+                response.cancel()
+            raise
         except Exception as error:
             raise self.translate(app, error) from error
         if isinstance(result, Failure):
             raise to_error(result)
         return result
 
-    def handle(self, app: str, *, streamed: bool = False) -> Any:  # noqa: ANN401 - its methods are the deployment's
+    async def handle(self, app: str, *, streamed: bool = False) -> Any:  # noqa: ANN401 - its methods are the deployment's
         """Return the handle of an application."""
         import ray
         from ray import serve
@@ -70,11 +79,10 @@ class RayDoor:
             # Serve would start a cluster of its own.
             raise Unavailable("This process is not connected to Ray.")
         key = f"{app} (stream)" if streamed else app
-        with self._lock:
-            if key not in self._handles:
-                handle = serve.get_app_handle(app)
-                self._handles[key] = streaming(handle) if streamed else handle
-            return self._handles[key]
+        if key not in self._handles:
+            handle = await asyncio.to_thread(serve.get_app_handle, app)  # it asks Serve's controller, and blocks
+            self._handles[key] = streaming(handle) if streamed else handle
+        return self._handles[key]
 
     def translate(self, app: str, error: Exception) -> RunbellError:
         """Return what went wrong as one of our errors."""
@@ -84,9 +92,9 @@ class RayDoor:
 
         if isinstance(error, BackPressureError):
             return Overloaded("Too many requests wait for the model.", after=2)
-        with self._lock:  # after a restart of Serve the old handle would never find the new replicas
-            self._handles.pop(app, None)
-            self._handles.pop(f"{app} (stream)", None)
+        # After a restart of Serve the old handle would never find the new replicas.
+        self._handles.pop(app, None)
+        self._handles.pop(f"{app} (stream)", None)
         first_line = str(error).partition("\n")[0][:200]
         name = next((model for model, its in self.apps.items() if its == app), app)
         return Lost(f"The model {name} can't be reached ({type(error).__name__}: {first_line}). See: runbell status")

@@ -1,5 +1,6 @@
 """Real starter models on a real Ray Serve: through handles, as ops ask, and over HTTP, as OpenAI's client asks."""
 
+import asyncio
 import json
 import threading
 import time
@@ -69,10 +70,15 @@ def test_an_answer_streams_token_by_token_with_its_numbers(models: ServeModels):
 def test_pieces_travel_as_messages_and_not_as_objects_of_ray(models: ServeModels):
     models.describe()
     door = models._door
-    response = door.handle(door.app("smollm2-135m"), streamed=True).stream.remote(ask("Hello", max_tokens=1), 30, None)
 
-    assert response.by_reference is False, "Ray has moved `_by_reference`: see serving/grpc_streams.py"
-    assert next(iter(response)).finish_reason in {None, "length", "stop"}
+    async def begin() -> tuple[bool, ChatChunk]:
+        handle = await door.handle(door.app("smollm2-135m"), streamed=True)
+        response = handle.stream.remote(ask("Hello", max_tokens=1), 30, None)
+        return response.by_reference, await anext(response)
+
+    by_reference, first = asyncio.run_coroutine_threadsafe(begin(), models._running_loop()).result(30)
+    assert by_reference is False, "Ray has moved `_by_reference`: see serving/grpc_streams.py"
+    assert first.finish_reason in {None, "length", "stop"}
 
 
 def test_the_model_tells_what_it_is(models: ServeModels):
