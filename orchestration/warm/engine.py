@@ -8,7 +8,6 @@ echoed to a console. An author's explicit choice stands, except that the in-proc
 import asyncio
 import contextlib
 from collections.abc import Generator, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,9 +28,7 @@ from orchestration.warm.internals import (
     PlanOrchestrationContext,
     PlanOrchestrationContextManager,
     ResolvedRunConfig,
-    Resources,
     RetryMode,
-    ScopedResourcesBuilder,
     StepDependencyConfig,
     create_executor,
     default_job_io_manager,
@@ -45,6 +42,7 @@ from orchestration.warm.internals import (
 from orchestration.warm.io_manager import durable_io_manager
 from orchestration.warm.plans import is_plain, plain_plan
 from orchestration.warm.run_log import RunLogManager
+from orchestration.warm.run_resources import SharedResources, told, values_at_hand
 
 _DEFAULT_EXECUTORS = frozenset({multi_or_in_process_executor.name, in_process_executor.name})
 _DEFAULT_IO_MANAGERS = (default_job_io_manager, default_job_io_manager_with_fs_schema)
@@ -170,22 +168,28 @@ def _execution(
     log_manager = _log_manager(prepared, run)
     loop = asyncio.new_event_loop()
     try:
-        resources = resource_initialization_manager(
-            resource_defs=_resources(definition),
-            resource_configs=prepared.resolved.resources,
-            log_manager=log_manager,
-            execution_plan=prepared.plan,
-            dagster_run=run,
-            resource_keys_to_init=get_required_resource_keys_to_init(prepared.plan, definition),
-            instance=prepared.instance,
-            emit_persistent_events=True,
-            event_loop=loop,
-        )
-        yield from resources.generate_setup_events()
+        definitions, keys = _resources(definition), get_required_resource_keys_to_init(prepared.plan, definition)
+        values = values_at_hand(definitions, keys, prepared.instance)
+        made = None
+        if values is None:
+            made = resource_initialization_manager(
+                resource_defs=definitions,
+                resource_configs=prepared.resolved.resources,
+                log_manager=log_manager,
+                execution_plan=prepared.plan,
+                dagster_run=run,
+                resource_keys_to_init=keys,
+                instance=prepared.instance,
+                emit_persistent_events=True,
+                event_loop=loop,
+            )
+            yield from made.generate_setup_events()
+        else:
+            yield from told(run, prepared.plan, log_manager, values)
         yield PlanExecutionContext(
             plan_data=_plan_data(prepared, run, around.retry_mode, around.executor.step_dependency_config),
             execution_data=ExecutionData(
-                scoped_resources_builder=_SharedResources(*resources.get_object()),
+                scoped_resources_builder=SharedResources(*made.get_object()) if made else SharedResources(values),
                 resolved_run_config=prepared.resolved,
                 job_def=definition,
                 repository_def=prepared.job.get_repository_definition(),
@@ -194,23 +198,12 @@ def _execution(
             output_capture=None,
             event_loop=loop,
         )
-        yield from resources.generate_teardown_events()
+        if made:
+            yield from made.generate_teardown_events()
     finally:
         with contextlib.suppress(RuntimeError):  # an op left a loop running in this thread
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-class _SharedResources(ScopedResourcesBuilder):
-    """What ops receive; those with the same needs share it: Dagster makes a class for each, thrice per op."""
-
-    def build(self, required_resource_keys: AbstractSet[str] | None) -> Resources:
-        """Return the resources with these keys."""
-        built: dict[frozenset[str], Resources] = self.__dict__.setdefault("built", {})
-        keys = frozenset(required_resource_keys or ())
-        if keys not in built:
-            built[keys] = super().build(keys)
-        return built[keys]
 
 
 def _resources(definition: dg.JobDefinition) -> dict[str, dg.ResourceDefinition]:

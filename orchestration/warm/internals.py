@@ -4,6 +4,7 @@ Dagster keeps no promise about these: `tests/integration/test_warm_upgrade_guard
 names the versions they were tried with.
 """
 
+from dagster._config.pythonic_config import IAttachDifferentObjectToOpContext
 from dagster._core.definitions.executor_definition import in_process_executor, multi_or_in_process_executor
 from dagster._core.definitions.job_base import IJob, RepoBackedJob
 from dagster._core.definitions.job_definition import (
@@ -123,6 +124,7 @@ __all__ = [
     "ExecutionStep",
     "Executor",
     "GrpcServerCodeLocationOrigin",
+    "IAttachDifferentObjectToOpContext",
     "IJob",
     "InstanceConcurrencyContext",
     "InstanceRef",

@@ -77,9 +77,13 @@ class DurableIOManager(dg.IOManager):
 @dg.io_manager(description="Outputs up to 64 KB in PostgreSQL, larger ones as files; kept with the run.")
 def durable_io_manager(context: dg.InitResourceContext) -> dg.IOManager:
     """Return the durable manager; under an instance without our storage, stock Dagster's files."""
-    instance = context.instance
-    if instance is None:
+    if context.instance is None:
         raise dg.DagsterInvariantViolationError("the durable IO manager needs a Dagster instance")
+    return manager_of(context.instance)
+
+
+def manager_of(instance: dg.DagsterInstance) -> dg.IOManager:
+    """Return the manager of an instance's runs."""
     folder = Path(instance.storage_directory())
     storage = instance.event_log_storage
     if not isinstance(storage, WarmEventLogStorage):

@@ -24,6 +24,7 @@ MATRIX = [
     "nested",
     "with_hooks",
     "with_resource",
+    "with_value",
     "large",
     "refused",
     "chatting",

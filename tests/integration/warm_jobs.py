@@ -187,6 +187,20 @@ def with_resource() -> None:
     use(value=one())
 
 
+class Words(list[str]):
+    """A plain object."""
+
+
+@dg.op
+def speak(words: dg.ResourceParam[Words]) -> str:
+    return " ".join(words)
+
+
+@dg.job
+def with_value() -> None:
+    speak()
+
+
 @dg.op(ins={"start": dg.In(dg.Nothing)})
 def nothing_needed() -> None:
     return None
@@ -686,7 +700,8 @@ defs = dg.Definitions(
         waiting_apart,
         with_hooks,
         with_resource,
+        with_value,
         dg.define_asset_job("assets_job", selection="*"),
     ],
-    resources={"tool": Tool()},
+    resources={"tool": Tool(), "words": Words(["plain", "words"])},
 )
