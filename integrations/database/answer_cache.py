@@ -35,7 +35,7 @@ class Answers(Store):
         query = sa.select(answers.c.model, answers.c.text).where(
             answers.c.tenant == tenant, answers.c.digest == digest, answers.c.expires_at > now
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query).first()
         return None if row is None else (row[0], row[1])
 

@@ -34,7 +34,7 @@ class ApprovalTimers(Store):
 
     def look(self) -> int:
         """Carry out what is due and return for how many approvals something was."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             due = connection.scalars(_DUE, {"limit": AT_ONCE}).all()
         return sum(self._one(approval_id) for approval_id in due)
 

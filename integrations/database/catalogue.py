@@ -54,19 +54,19 @@ class Commands(Store):
 
     def keep(self, locations: Collection[str]) -> int:
         """Remove the commands of all other code locations; returns how many went."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(sa.delete(commands).where(commands.c.location.not_in(list(locations)))).rowcount
 
     def of_job(self, location: str, job: str) -> StoredCommand | None:
         """Return the command of a job, or None where it is none."""
         query = sa.select(commands).where(commands.c.location == location, commands.c.job == job)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query).first()
         return StoredCommand(row.name, row.location, row.job, row.spec) if row is not None else None
 
     def all(self) -> list[StoredCommand]:
         """Return every command, by name."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(sa.select(commands).order_by(commands.c.name)).all()
         return [StoredCommand(row.name, row.location, row.job, row.spec) for row in rows]
 
@@ -109,13 +109,13 @@ class Proposals(Store):
     def open(self, address: Address, principal_id: str) -> Proposal | None:
         """Return the proposal that waits for this principal here, or None."""
         query = sa.select(proposals).where(*_open(address, principal_id), proposals.c.expires_at > sa.func.now())
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query.order_by(proposals.c.created_at.desc()).limit(1)).first()
         return None if row is None else _proposal(row)
 
     def get(self, proposal_id: str) -> Proposal | None:
         """Return a proposal, decided or not."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(sa.select(proposals).where(proposals.c.id == proposal_id)).first()
         return None if row is None else _proposal(row)
 
@@ -172,7 +172,7 @@ class Workers(Store):
         """Record that a worker lives; `texts` were asked for, and known, in its cache of vectors."""
         told = {"busy": busy, "state": state, "texts": texts[0], "texts_known": texts[1]}
         row = insert(workers).values(id=worker, location=location, pid=pid, threads=threads, version=version, **told)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 row.on_conflict_do_update(
                     index_elements=["id"],
@@ -182,7 +182,7 @@ class Workers(Store):
 
     def gone(self, worker: str) -> None:
         """Record that a worker has stopped."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
     def lost(self, worker: str) -> int:
@@ -210,7 +210,7 @@ class Workers(Store):
 
     def demand(self) -> dict[str, Demand]:
         """Return what waits for a worker, by code location; a location without any is left out."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return {row[0]: Demand(row[1], row[2] or 0.0) for row in connection.execute(_DEMAND)}
 
     def live(self, *, within_s: float = 15.0) -> list[WorkerState]:
@@ -218,6 +218,6 @@ class Workers(Store):
         query = sa.select(workers).where(
             workers.c.heartbeat_at > sa.func.clock_timestamp() - timedelta(seconds=within_s)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(query.order_by(workers.c.location, workers.c.id)).all()
         return [WorkerState(*row) for row in rows]

@@ -123,7 +123,7 @@ class Transcript(Store):
         query = sa.select(transcript).where(_of(address)).order_by(transcript.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(transcript.c.id < before)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [entry(row) for row in reversed(connection.execute(query).all())]
 
     def after(self, address: Address, after: int, *, limit: int = 200) -> list[Entry]:
@@ -131,7 +131,7 @@ class Transcript(Store):
         query = (
             sa.select(transcript).where(_of(address), transcript.c.id > after).order_by(transcript.c.id).limit(limit)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [entry(row) for row in connection.execute(query)]
 
     def choices(self, addresses: Sequence[Address]) -> dict[Address, tuple[Choice, ...]]:
@@ -144,7 +144,7 @@ class Transcript(Store):
             "channels": [address.channel for address in addresses],
             "conversations": [address.conversation for address in addresses],
         }
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(_SHOWN, values).all()
         return {addresses[row.place - 1]: tuple(Choice(**c) for c in row.body.get("choices", [])) for row in rows}
 
@@ -156,13 +156,13 @@ class Transcript(Store):
     def known(self, address: Address) -> Conversation | None:
         """Return what is kept of a conversation beside what was said; None where it is not known yet."""
         query = sa.select(conversations.c.direct, conversations.c.principal_id, conversations.c.model)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query.where(_of(address, conversations))).first()
         return Conversation(row.direct, row.principal_id, row.model) if row else None
 
     def choose_model(self, address: Address, model: str | None) -> bool:
         """Let a model answer in a conversation, or whichever the routes name; False where it is not known yet."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             done = connection.execute(sa.update(conversations).where(_of(address, conversations)).values(model=model))
         return done.rowcount == 1
 
@@ -171,7 +171,7 @@ class Transcript(Store):
         query = sa.select(conversations.c.channel).where(
             conversations.c.tenant == tenant, conversations.c.conversation == conversation
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             channels = connection.scalars(query).all()
         return [Address(tenant=tenant, channel=channel, conversation=conversation) for channel in channels]
 
@@ -183,7 +183,7 @@ class Transcript(Store):
             .order_by(conversations.c.active_at.desc())
             .limit(limit)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [
                 Address(tenant=tenant, channel=row.channel, conversation=row.conversation)
                 for row in connection.execute(query)

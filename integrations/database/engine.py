@@ -157,11 +157,21 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def _transaction(self) -> Generator[sa.Connection]:
         """Open a transaction; raise `Unavailable` where the server is away or breaks off."""
         with outages_told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _statement(self) -> Generator[sa.Connection]:
+        """Open a connection for one statement, which is a transaction by itself; begin and commit would be two more.
+
+        Raises what `_transaction` raises.
+        """
+        with outages_told(), self._at_once.connect() as connection:
             yield connection
 
 

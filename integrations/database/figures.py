@@ -87,30 +87,30 @@ class Figures(Store):
 
     def runs_made(self) -> int:
         """Return how many runs were ever queued."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return int(connection.scalar(sa.text(_RUNS_MADE)) or 0)
 
     def last_call(self, before: datetime) -> int:
         """Return the id of the latest model call before that instant, or 0."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return int(connection.scalar(sa.text(_LAST_CALL), {"before": before}) or 0)
 
     def calls_after(self, after: int) -> list[ModelCall]:
         """Return up to 10,000 model calls that came after the id, in order."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [ModelCall(*row) for row in connection.execute(sa.text(_CALLS), {"after": after})]
 
     def without_run(self, tenant: str, run_id: str) -> str | None:
         """Return the message that will become this run or was refused as one, among the latest commands without one."""
         values = {"tenant": tenant, "limit": RUNLESS_LOOKED_AT}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             ids = connection.scalars(sa.text(_RUNLESS_COMMANDS), values).all()
         return next((message_id for message_id in ids if run_id_for(message_id) == run_id), None)
 
     def holders(self, tenant: str, file_id: str) -> list[tuple[Address, Attachment]]:
         """Return where this file is shown, and as what, the latest first."""
         body = json.dumps({"attachments": [{"id": file_id}]})
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(sa.text(_HOLDERS), {"tenant": tenant, "body": body}).all()
         return [
             (Address(tenant=row[0], channel=row[1], conversation=row[2]), Attachment(**shown))

@@ -41,6 +41,6 @@ class FollowUps(Store):
     def asked(self, run_id: str) -> AskedCommand | None:
         """Return the typed command that a run is the run of, None where it is none."""
         query = sa.select(run_queue.c.request["asked"]).where(run_queue.c.run_id == run_id)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             found = connection.scalar(query)
         return AskedCommand(**found) if found else None

@@ -45,18 +45,18 @@ class GrowingAnswers(Store):
 
     def begin(self, message_id: str, gateway: str, *, lease_s: float = LEASE_S) -> bool:
         """Note that this gateway is about to show an answer; False where it is settled or another one shows it."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             values = {"id": message_id, "gateway": gateway, "lease": lease_s}
             return connection.execute(_BEGIN, values).first() is not None
 
     def shown(self, message_id: str, handle: str) -> None:
         """Note what finds the half answer again."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.update(growing).where(growing.c.message_id == message_id).values(handle=handle))
 
     def keep(self, message_ids: Collection[str], gateway: str, *, lease_s: float = LEASE_S) -> set[str]:
         """Go on holding these, and return those that are still this gateway's; 0 seconds let them go."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             kept = connection.scalars(_KEEP, {"ids": list(message_ids), "gateway": gateway, "lease": lease_s})
             return {str(message_id) for message_id in kept}
 
@@ -73,11 +73,11 @@ class GrowingAnswers(Store):
         """Take over what nobody shows any longer though it is not settled: ids, handles (`like` this) and questions."""
         values = {"gateway": gateway, "channels": list(channels), "handles": handles, "young": younger_s}
         values["but"] = list(but)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(_ADOPT, {**values, "limit": limit, "lease": LEASE_S}).all()
         return [(row[0], row[1], InboundMessage.model_validate(row[2])) for row in rows]
 
     def handle(self, message_id: str) -> str | None:
         """Return what finds the half answer of a message, None where nothing was shown."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(sa.select(growing.c.handle).where(growing.c.message_id == message_id))

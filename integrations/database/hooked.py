@@ -37,10 +37,10 @@ class Hooked(Store):
             .order_by(inbox.c.seq)
             .limit(limit)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [HookedEvent(row[0], row[1], row[2] or {}, row[3]) for row in connection.execute(query)]
 
     def end(self) -> int:
         """Return the place behind all that is there."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(sa.select(sa.func.coalesce(sa.func.max(inbox.c.seq), 0))) or 0

@@ -100,7 +100,7 @@ class Inbox(Store):
         statement = _CLAIM_TURN
         if words is not None:
             statement, values["words"] = _CLAIM_WORDS, sorted(words)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(statement, values).all()
         return [
             ClaimedMessage(row[0], row[1], InboundMessage.model_validate(row[2]), row[3], row[4])

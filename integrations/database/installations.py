@@ -40,12 +40,12 @@ class Installations(Store):
     def all(self, tenant: str, channel: str) -> list[Installation]:
         """Return every workspace of a channel, those that have ended included."""
         query = sa.select(installations).where(installations.c.tenant == tenant, installations.c.channel == channel)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [_read(row) for row in connection.execute(query.order_by(installations.c.workspace))]
 
     def get(self, tenant: str, channel: str, workspace: str) -> Installation | None:
         """Return one workspace."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(sa.select(installations).where(*_where(tenant, channel, workspace))).first()
         return _read(row) if row else None
 
@@ -82,26 +82,26 @@ class Installations(Store):
             .where(*_version(one), installations.c.ended == "", free)
             .values(refreshing_until=sa.func.clock_timestamp() + TURN)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(taken).rowcount == 1
 
     def renew(self, one: Installation, sealed: bytes, expires_at: datetime | None) -> bool:
         """Store what the tokens of this version were exchanged for; False where it is not the newest any more."""
         values = {"sealed": sealed, "expires_at": expires_at, "version": one.version + 1, "ended": ""}
         renewed = sa.update(installations).where(*_version(one)).values(refreshing_until=None, **values)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(renewed.values(changed_at=sa.func.now())).rowcount == 1
 
     def give_back(self, one: Installation) -> None:
         """Let others try at once: this version's tokens were surely not exchanged."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.update(installations).where(*_version(one)).values(refreshing_until=None))
 
     def end(self, one: Installation, why: str) -> bool:
         """Forget the tokens of this version and say why; False where it is not the newest any more."""
         values = {"sealed": None, "expires_at": None, "refreshing_until": None, "ended": why[:500]}
         ended = sa.update(installations).where(*_version(one), installations.c.ended == "")
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(ended.values(**values, changed_at=sa.func.now())).rowcount == 1
 
     def open_invitation(self, digest: bytes, state: bytes, state_until: datetime, expires_at: datetime) -> bool:
@@ -112,7 +112,7 @@ class Installations(Store):
             set_={"state": state, "state_until": state_until},
             where=invitations.c.state.is_not(None),
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(row.returning(invitations.c.digest)).first() is not None
 
     def redeem_state(self, state: bytes, next_state: bytes) -> bytes | None:
@@ -123,7 +123,7 @@ class Installations(Store):
             .values(state=next_state)
             .returning(invitations.c.digest)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(used).scalar_one_or_none()
 
     @staticmethod

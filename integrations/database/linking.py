@@ -80,7 +80,7 @@ class Linking(Store):
             "used_by": None,
         }
         row = insert(link_codes).values(principal_id=principal.id, **values)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(row.on_conflict_do_update(index_elements=["principal_id"], set_=values))
         return code
 
@@ -110,13 +110,13 @@ class Linking(Store):
 
     def burn(self, tenant: str, code: str) -> None:
         """End a code that was shown to others."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.delete(link_codes).where(link_codes.c.digest == _digest(tenant, normal(code))))
 
     def of(self, principal_id: str) -> list[Account]:
         """Return the accounts of a principal, the first one first."""
         query = sa.select(accounts).where(accounts.c.principal_id == principal_id)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(query.order_by(accounts.c.created_at, accounts.c.channel)).all()
         return [Account(row.channel, row.account, row.home_id is not None) for row in rows]
 
@@ -146,7 +146,7 @@ class Linking(Store):
                 ~sa.exists().where(others.c.principal_id == accounts.c.home_id),
             )
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [str(home) for home in connection.scalars(query)]
 
     @staticmethod

@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from integrations.database.channel_tables import growing
 from integrations.database.conversation import append_entry
 from integrations.database.engine import Store, in_turn, notify
 from integrations.database.records import OutboxItem
@@ -58,6 +57,19 @@ _LAPSED = sa.text("""
         select 1 from runbell.growing g where g.message_id = o.message_id and g.handle is not null
       ) then 'queued' else 'unknown' end
     where channel = any(cast(:channels as text[])) and state = 'sending' and lease_until < clock_timestamp()
+""")
+
+_RECORD = sa.text("""
+    with noted as (
+      update runbell.inbox set delivered_at = clock_timestamp()
+      where :state = 'sent' and id = cast(:message_id as uuid) and delivered_at is null
+    ), grown as (
+      delete from runbell.growing where :state = 'sent' and message_id = cast(:message_id as uuid)
+    )
+    update runbell.outbox set state = :state, lease_until = null, platform_id = :platform_id, error = :error,
+      available_at = coalesce(cast(:available_at as timestamptz), available_at), attempts = attempts - :uncounted,
+      delivered_at = case when :state = 'sent' then clock_timestamp() else delivered_at end
+    where id = :id and state = 'sending'
 """)
 
 
@@ -138,7 +150,7 @@ class Outbox(Store):
         The end of an answer that another live gateway shows growing is left to that one.
         """
         values = {"channels": list(channels), "worker": worker, "limit": limit, "lease": lease_s}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(_LEASE, values).all()
         return sorted((_item(row) for row in rows), key=lambda item: item.id)
 
@@ -148,54 +160,48 @@ class Outbox(Store):
         """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds.
 
         One that is not `counted` was held back by the network's limits: it is bounded by its age alone.
+        Who records looks for what waited behind it; nobody else is told.
         """
-        state = delivery.state
-        values: dict[str, object] = {"platform_id": delivery.platform_id, "error": delivery.error}
+        state, available_at, uncounted = str(delivery.state), None, 0
         if state == "failed" and retry_after_s is not None:
             again = item.attempts < MAX_ATTEMPTS if counted else utc_now() - item.created_at < LONGEST_HOLD
-            if again:
-                values["available_at"] = utc_now() + timedelta(seconds=retry_after_s)
-            if not counted:
-                values["attempts"] = outbox.c.attempts - 1
+            available_at = utc_now() + timedelta(seconds=retry_after_s) if again else None
+            uncounted = int(not counted)
             state = "queued" if again else "dead"
-        with self._transaction() as connection:
-            if state == "sent":
-                values["delivered_at"] = sa.func.clock_timestamp()
-                connection.execute(
-                    sa.update(inbox)
-                    .where(inbox.c.id == item.message.message_id, inbox.c.delivered_at.is_(None))
-                    .values(delivered_at=sa.func.clock_timestamp())
-                )
-                connection.execute(sa.delete(growing).where(growing.c.message_id == item.message.message_id))
-            connection.execute(
-                sa.update(outbox)
-                .where(outbox.c.id == item.id, outbox.c.state == "sending")
-                .values(state=state, lease_until=None, **values)
-            )
-            notify(connection, "runbell_outbox", item.message.address.channel)
+        values: dict[str, object] = {
+            "id": item.id,
+            "message_id": item.message.message_id,
+            "state": state,
+            "platform_id": delivery.platform_id,
+            "error": delivery.error,
+            "available_at": available_at,
+            "uncounted": uncounted,
+        }
+        with self._statement() as connection:
+            connection.execute(_RECORD, values)
 
     def recover(self, channels: Collection[str], *, repeatable: Collection[str]) -> int:
         """Deal with messages whose sender died: `repeatable` channels send again, others become `unknown`."""
         values = {"channels": list(channels), "safe": list(repeatable)}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(_LAPSED, values).rowcount
 
     def find(self, states: Sequence[str] = UNDELIVERED, *, limit: int = 100) -> list[OutboxItem]:
         """Return the latest messages in these states."""
         query = sa.select(*_COLUMNS).where(outbox.c.state.in_(states)).order_by(outbox.c.id.desc()).limit(limit)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [_item(row) for row in connection.execute(query)]
 
     def get(self, item_id: int) -> OutboxItem | None:
         """Return one message, whatever its state."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(sa.select(*_COLUMNS).where(outbox.c.id == item_id)).first()
         return _item(row) if row else None
 
     def platform_id(self, key: str) -> str | None:
         """Return the platform's id of a message that was sent under this key."""
         query = sa.select(outbox.c.platform_id).where(outbox.c.key == key, outbox.c.state == "sent")
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def replay(self, item_id: int) -> bool:
@@ -213,7 +219,7 @@ class Outbox(Store):
 
     def drop(self, item_id: int) -> bool:
         """Give up a failed, unknown or dead message for good; False where it is none of these. Its key stays taken."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             done = connection.execute(
                 sa.update(outbox).where(outbox.c.id == item_id, outbox.c.state.in_(UNDELIVERED)).values(state="dropped")
             )

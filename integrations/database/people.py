@@ -97,7 +97,7 @@ class Principals(Store):
 
     def disable(self, principal_id: str) -> None:
         """Refuse this principal from now on."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 sa.update(principals).where(principals.c.id == principal_id).values(disabled_at=sa.func.now())
             )
@@ -106,7 +106,7 @@ class Principals(Store):
     def link(self, tenant: str, channel: str, account: str, principal_id: str) -> None:
         """Tie an account to a principal, taking it from any other."""
         row = insert(accounts).values(tenant=tenant, channel=channel, account=account, principal_id=principal_id)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 row.on_conflict_do_update(
                     index_elements=["tenant", "channel", "account"], set_={"principal_id": principal_id}

@@ -62,7 +62,7 @@ class Progress(Store):
         seqs: dict[int, int] = {}
         statement, more = (_PUBLISH_FIRST, {"begun": list(begun)}) if begun else (_PUBLISH, {})
         while left := [place for place in range(len(said)) if place not in seqs]:
-            with self._transaction() as connection:
+            with self._statement() as connection:
                 for row in connection.execute(statement, {**_values([said[place] for place in left]), **more}):
                     seqs[left[row.place - 1]] = row.seq
         return [seqs[place] for place in range(len(said))]
@@ -70,7 +70,7 @@ class Progress(Store):
     def read(self, message_id: str, seq: int) -> dict[str, object] | None:
         """Return one body."""
         query = sa.select(progress.c.body).where(progress.c.message_id == message_id, progress.c.seq == seq)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(query)
 
     def snapshot(self, message_id: str) -> Snapshot:
@@ -80,7 +80,7 @@ class Progress(Store):
             .where(progress.c.message_id == message_id)
             .order_by(progress.c.seq)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(query).all()
         return collapse([(row.seq, row.body, float(row.age)) for row in rows])
 

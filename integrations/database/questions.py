@@ -25,7 +25,7 @@ class Questions(Store):
     def open(self, address: Address, principal_id: str) -> Pending | None:
         """Return what waits for this person's answer here, or None."""
         query = sa.select(questions).where(_of(address, principal_id), questions.c.expires_at > sa.func.now())
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query).first()
         return Pending(row.command, row.args, row.argument, row.language, row.form) if row else None
 

@@ -108,7 +108,7 @@ class Retention(Store):
 
     def files(self) -> set[str]:
         """Return the ids of all files that a message, an answer or a transcript still refers to."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return {str(file_id) for file_id in connection.scalars(_FILES)}
 
     def _repeat(self, statement: sa.TextClause, days: int) -> int:

@@ -40,7 +40,7 @@ class RunLogs(Store):
 
     def printed(self, run_id: str, stream: str) -> str:
         """Return the end of `stdout` or `stderr`, at most MOST_BYTES of it."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             data = connection.scalar(_STREAM, {"run_id": run_id, "stream": stream, "most": MOST_BYTES})
         return bytes(data or b"")[-MOST_BYTES:].decode("utf-8", "replace")
 

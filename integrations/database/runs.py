@@ -120,7 +120,7 @@ class RunQueue(Store):
         `leaving` gets only what began with its own.
         """
         values = {"location": location, "worker": worker, "limit": limit, "lease": lease_s, "kept": KEPT_S}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [
                 _claim(row) for row in connection.execute(_CLAIM, {**values, "version": version, "leaving": leaving})
             ]
@@ -130,7 +130,7 @@ class RunQueue(Store):
         if not claims:
             return set()
         values = {"runs": list(claims), "tokens": list(claims.values()), "lease": lease_s}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             kept = set(connection.scalars(_BEAT, values))
         return set(claims) - kept
 
@@ -179,12 +179,12 @@ class RunQueue(Store):
         query = sa.select(run_queue.c.run_id).where(
             run_queue.c.run_id.in_(run_ids), run_queue.c.cancel_requested_at.is_not(None)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return set(connection.scalars(query))
 
     def get(self, run_id: str) -> QueuedRun | None:
         """Return where a run stands, or None."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(sa.select(run_queue).where(run_queue.c.run_id == run_id)).first()
         return _queued(row) if row else None
 
@@ -197,7 +197,7 @@ class RunQueue(Store):
             query = query.where(run_queue.c.principal_id == principal_id)
         if unfinished:
             query = query.where(run_queue.c.state != "finished")
-        with self._transaction() as connection:
+        with self._statement() as connection:
             rows = connection.execute(query.order_by(run_queue.c.seq.desc()).limit(limit)).all()
         return [_queued(row) for row in rows]
 
@@ -215,7 +215,7 @@ class RunQueue(Store):
             .order_by(run_queue.c.seq.desc())
             .limit(20)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [_queued(row) for row in connection.execute(query)]
 
     def _leave(self, claim: RunClaim, values: dict[str, object]) -> None:

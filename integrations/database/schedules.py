@@ -101,7 +101,7 @@ class Schedules(Store):
 
     def get(self, schedule_id: str) -> Schedule | None:
         """Return a schedule, or None where it was removed."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(sa.select(schedules).where(schedules.c.id == schedule_id)).first()
         return _schedule(row) if row else None
 
@@ -112,24 +112,24 @@ class Schedules(Store):
             query = query.where(schedules.c.tenant == tenant)
         if owners is not None:
             query = query.where(schedules.c.principal_id.in_(owners))
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [_schedule(row) for row in connection.execute(query)]
 
     def generation(self) -> str:
         """Return what is another one whenever a schedule was made or removed since."""
         query = sa.select(sa.func.count(), sa.func.max(schedules.c.created_at))
-        with self._transaction() as connection:
+        with self._statement() as connection:
             count, newest = connection.execute(query).one()
         return f"{count}/{newest}"
 
     def remove(self, schedule_id: str) -> bool:
         """Remove a schedule; False where there is none."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.execute(sa.delete(schedules).where(schedules.c.id == schedule_id)).rowcount == 1
 
     def pause(self, schedule_id: str, why: str) -> None:
         """Note why a schedule is paused."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 sa.update(schedules)
                 .where(schedules.c.id == schedule_id)
@@ -138,14 +138,14 @@ class Schedules(Store):
 
     def resume(self, schedule_id: str) -> None:
         """Forget why it was paused."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 sa.update(schedules).where(schedules.c.id == schedule_id).values(paused_at=None, paused_why=None)
             )
 
     def skip(self, schedule_id: str, until: datetime) -> None:
         """Note that the instants up to this one are dealt with."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(
                 sa.update(schedules)
                 .where(schedules.c.id == schedule_id, schedules.c.fired_until < until)
@@ -196,18 +196,18 @@ class Schedules(Store):
             .order_by(outbox.c.id.desc())
             .limit(1)
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(query).first()
         return (row.error or row.state) if row and row.state in ("failed", "dead") else None
 
     def timezone(self, principal_id: str) -> str | None:
         """Return the time zone that a principal has chosen, or None."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(sa.select(principals.c.timezone).where(principals.c.id == principal_id))
 
     def set_timezone(self, principal_id: str, timezone: str) -> None:
         """Remember a principal's time zone: of the schedules they make from now on."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.update(principals).where(principals.c.id == principal_id).values(timezone=timezone))
 
 

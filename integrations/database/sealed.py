@@ -34,7 +34,7 @@ class Sealed(Store):
             return value
         sealed_id = uuid.uuid4().hex
         row = {"id": sealed_id, "principal_id": principal_id, "value": seal.close(value, _place(sealed_id))}
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.insert(sealed).values(row))
         return PREFIX + sealed_id
 
@@ -42,14 +42,14 @@ class Sealed(Store):
         mine = sa.select(sealed.c.id).where(
             sealed.c.id == reference.removeprefix(PREFIX), sealed.c.principal_id == principal_id
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(mine) is not None
 
     def get(self, reference: str, seal: Seal) -> str:
         """Return the value. Raises `NotFound` where it is gone, `Misconfigured` where it was kept under another key."""
         sealed_id = reference.removeprefix(PREFIX)
         query = sa.select(sealed.c.value).where(sealed.c.id == sealed_id)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             value = connection.scalar(query)
         if value is None:
             raise NotFound("this secret argument is no longer kept (retention.detail_days); give it again")

@@ -22,7 +22,7 @@ class SentMessages(Store):
             inbox.c.channel == address.channel,
             inbox.c.event_id == sent_as(key),
         )
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return connection.scalar(query)
 
     def awaited(self, claim: RunClaim, step: str, message_id: str) -> MessageView | None:

@@ -42,5 +42,5 @@ class Spending(Store):
 
     def release(self, hold: int) -> None:
         """Let go what a request held that has cost nothing."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             connection.execute(sa.delete(holds).where(holds.c.id == hold))

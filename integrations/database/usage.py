@@ -74,18 +74,18 @@ class Usage(Store):
         """Return a run's requests in order."""
         columns = [usage.c[field.name] for field in fields(Asked)]
         query = sa.select(*columns).where(usage.c.run_id == run_id).order_by(usage.c.id).limit(MOST)
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [Asked(*row) for row in connection.execute(query)]
 
     def usual(self, tenant: str, job: str) -> Usual | None:
         """Return what a job's runs usually take; None where none of them has asked a model."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             row = connection.execute(_USUAL, {"tenant": tenant, "job": job, "runs": RUNS}).one()
         return Usual(row[0], round(row[1]), round(row[2]), float(row[3]), row[4]) if row[0] else None
 
     def saved(self, since: datetime) -> list[Saved]:
         """Return by model what caches have saved since then."""
-        with self._transaction() as connection:
+        with self._statement() as connection:
             return [Saved(*row) for row in connection.execute(_SAVED, {"since": since})]
 
     def record(  # noqa: PLR0913 - a ledger row
