@@ -1,7 +1,8 @@
 """The text of answers on its way to live views: what all answers of a process say meanwhile goes out together.
 
-One thread publishes for all of them: a transaction and a NOTIFY per answer and piece would keep PostgreSQL, gateways
-and this process busy. The pieces that may leave are divided among the answers under way.
+One thread publishes for all of them, at most every 50 ms: a transaction and a NOTIFY per answer and piece would keep
+PostgreSQL, gateways and this process busy. The pieces that may leave are divided among the answers under way. An
+answer's first words and its end wait for nobody.
 """
 
 import logging
@@ -56,7 +57,7 @@ class Deltas:
     def say(self, text: str) -> None:
         """Show this text soon; never blocks on the database."""
         with self._broadcast.changed:
-            if not self.pending:
+            if not self.pending and (self.urgent or self._broadcast.idle):
                 self._broadcast.changed.notify_all()
             self._said += text
             self.pending += text
@@ -70,6 +71,11 @@ class Deltas:
                 self.taken_back, self.pending = True, text
             self._said = text
             self._broadcast.changed.notify_all()
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it waits for no round."""
+        return self.first or self.closed or self.taken_back
 
     def take(self) -> list[Said]:
         """Return what is to be published, and forget it."""
@@ -88,7 +94,10 @@ class Broadcast:
         self._progress = database.progress
         self._open: dict[Deltas, None] = {}
         self._thread: threading.Thread | None = None
+        self._round_at = 0.0
         self.changed = threading.Condition()
+        self.idle = False
+        """Whether its thread waits until somebody says something."""
 
     def begin(self, deltas: Deltas) -> None:
         """Publish for this answer, too."""
@@ -124,16 +133,20 @@ class Broadcast:
             now = time.monotonic()
             waiting = [one for one in self._open if one.pending or one.taken_back or one.closed]
             due = [one for one in waiting if one.closed or one.due_at <= now]
-            if due:
+            if due and (self._round_at <= now or any(one.urgent for one in due)):
                 return due
-            self.changed.wait(min((one.due_at for one in waiting), default=now + PATIENCE_S) - now)
+            self.idle = not waiting
+            turn_at = max(self._round_at, min((one.due_at for one in waiting), default=0.0))
+            self.changed.wait(PATIENCE_S if self.idle else min(turn_at - now, GAP_S))
+            self.idle = False
         return []
 
     def _left(self, due: Sequence[Deltas]) -> None:
         """Let go of those that have ended, and say when it is the others' turn again."""
-        gap_s = max(GAP_S, len(self._open) / PIECES_PER_S)
+        now, gap_s = time.monotonic(), max(GAP_S, len(self._open) / PIECES_PER_S)
+        self._round_at = now + GAP_S
         for deltas in due:
-            deltas.due_at = time.monotonic() + gap_s
+            deltas.due_at = now + gap_s
             if deltas.closed and not deltas.pending and not deltas.taken_back:
                 self._open.pop(deltas, None)
         self.changed.notify_all()
