@@ -7,7 +7,8 @@ it is emptied and the subscriber told to look into the database again, which is 
 import asyncio
 import json
 import logging
-from collections import defaultdict
+import threading
+from collections import defaultdict, deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self._listener = Listener(database.url, CHANNELS, self._heard)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._heard_of: deque[tuple[str, str]] = deque()
+        self._awaited = threading.Event()
         self._subscriptions: dict[Place, set[Subscription]] = defaultdict(set)
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self.outbox: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -119,10 +122,18 @@ class Hub:
                 del self._waiters[message_id]
 
     def _heard(self, channel: str, payload: str) -> None:
-        """Cross from the listener's thread into the loop."""
+        """Cross from the listener's thread into the loop: once for all that it has not taken yet."""
         if self._loop is None or self._loop.is_closed():
             return
-        self._loop.call_soon_threadsafe(self._distribute, channel, payload)
+        self._heard_of.append((channel, payload))
+        if not self._awaited.is_set():
+            self._awaited.set()
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        self._awaited.clear()  # first: what is heard from now on may need another turn
+        while self._heard_of:
+            self._distribute(*self._heard_of.popleft())
 
     def _distribute(self, channel: str, payload: str) -> None:
         if channel == "":
