@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import sqlalchemy as sa
 
-from benchmarks.chatting import Chatter, Session
+from benchmarks.chatting import PATIENCE_S, Chatter, Session
 from benchmarks.load import Figures, free_port
 from benchmarks.place import Place, answers, postgres, wait_for
 from benchmarks.serve_place import served
@@ -118,7 +118,7 @@ async def _talk(address: tuple[str, str], asked: argparse.Namespace) -> dict[str
             asyncio.create_task(session.speak(stop, after_s=number * asked.arrive / asked.sessions))
             for number, session in enumerate(sessions)
         ]
-        arriving = asyncio.gather(*(session.streams.wait() for session in sessions))
+        arriving = asyncio.ensure_future(_all_stream(sessions, asked.arrive + PATIENCE_S))
         arrival = await _commands(talkers, arriving)
         before, began = sum(session.words_heard for session in sessions), time.monotonic()
         since = datetime.now(UTC)
@@ -140,6 +140,17 @@ async def _talk(address: tuple[str, str], asked: argparse.Namespace) -> dict[str
             "wrong": [wrong for session in sessions for wrong in session.wrong][:5],
         },
     }
+
+
+async def _all_stream(sessions: list[Session], within_s: float) -> None:
+    """Wait until every session streams."""
+    try:
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*(session.streams.wait() for session in sessions))
+    except TimeoutError:
+        silent = [session for session in sessions if not session.streams.is_set()]
+        wrong = [wrong for session in sessions for wrong in session.wrong][:3]
+        raise SystemExit(f"{len(silent)} sessions never streamed: {wrong or 'no answer was wrong'}") from None
 
 
 async def _commands(talkers: list[Chatter], until: "asyncio.Future[Any]") -> dict[str, Any]:
