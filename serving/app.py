@@ -109,7 +109,7 @@ class Watch:
     def run(self) -> None:
         """Return when told to stop; raise `Unavailable` when Serve is gone."""
         while not self._stop.wait(LOOK_S if self._probe_at else 0.05):
-            self._switching.look()
+            self._switching.look(self._models.answers)
             if self._about is not None:
                 self._sign.ready(self._about | self._switching.about())
             healthy = self._look()

@@ -225,7 +225,7 @@ class Embedder:
     async def unknown_share(self, texts: Sequence[str]) -> list[float] | Failure:
         """Return per text the share of unknown tokens."""
         try:
-            return self._model.get().unknown_share(texts)
+            return await asyncio.to_thread(self._model.get().unknown_share, texts)
         except RunbellError as error:
             return to_failure(error)
 

@@ -4,16 +4,17 @@ Which model is asked is decided here (`router`), by the table of models that the
 """
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from integrations.errors import Misconfigured, RunbellError, Unavailable
 from serving.asking import GRACE_S, ask
@@ -23,10 +24,14 @@ from serving.ray_door import GATE, RayDoor
 from serving.router import Router
 from serving.schema import ChatChunk, ChatMessage, ChatRequest, Embedding, ModelInfo
 
+T = TypeVar("T")
 CALL_S = 60.0
+DESCRIBE_S = 30.0
 TEXTS_PER_CALL = 256
 TABLE_S = 3.0
 """Seconds for which another table of models may go unnoticed."""
+_loops: list[asyncio.AbstractEventLoop] = []
+_lock = threading.Lock()
 
 
 def connect() -> None:
@@ -59,8 +64,8 @@ class ServeModels:
     def __init__(self) -> None:
         self._door = RayDoor()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._router: Router | None = None
+        self._under_way = set[Future[Any]]()
 
     def stream(
         self, request: ChatRequest, *, timeout_s: float = 120.0, traceparent: str | None = None
@@ -69,7 +74,7 @@ class ServeModels:
         give_up_at = time.monotonic() + timeout_s + 2 * GRACE_S
         items = queue.SimpleQueue[object]()
         answer = ask(self._routed(), self._door, request, timeout_s, traceparent)
-        pump = asyncio.run_coroutine_threadsafe(_pump(answer, items), self._running_loop())
+        pump = self._begin(_pump(answer, items))
         ended = False
         try:
             while not ended:
@@ -108,12 +113,14 @@ class ServeModels:
         """Tell what the default route's first model is; raises what is wrong where none is loaded."""
         return cast("ModelInfo", self._call(self._default(), "describe", CALL_S))
 
+    def answers(self, app: str) -> None:
+        """Raise what is wrong with the model that an application serves, whether or not the table knows it."""
+        self._call(app, "describe", DESCRIBE_S)
+
     def close(self) -> None:
-        """Stop the thread of this object; streams that run end with `Unavailable`."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+        """Stop what this object asks; streams that run end with `Unavailable`."""
+        for future in list(self._under_way):
+            future.cancel()
 
     def _default(self) -> str:
         router = self._routed()
@@ -128,7 +135,7 @@ class ServeModels:
                 fresh, self._door.apps = self._router is None, table.apps
                 router = self._router = self._router or Router(table.fleet)
             if fresh:
-                asyncio.run_coroutine_threadsafe(self._keep_renewed(router), self._running_loop())
+                self._begin(self._keep_renewed(router))
         return self._router
 
     async def _keep_renewed(self, router: Router) -> None:
@@ -142,18 +149,27 @@ class ServeModels:
     def _call(self, app: str, method: str, timeout_s: float, *arguments: object) -> object:
         call = asyncio.wait_for(self._door.call(app, method, *arguments), timeout_s)
         try:
-            return asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(timeout_s + GRACE_S)
+            return self._begin(call).result(timeout_s + GRACE_S)
         except TimeoutError as error:
             raise too_slow(timeout_s) from error
         except CancelledError as error:
             raise Unavailable("The connection to the models was closed.") from error
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_turn, args=[self._loop], name="serve-models", daemon=True).start()
-            return self._loop
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        future = asyncio.run_coroutine_threadsafe(work, shared_loop())
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+
+def shared_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop in which this process asks, whoever does: Ray ties a handle to the first one it meets."""
+    with _lock:
+        if not _loops:
+            _loops.append(loop := asyncio.new_event_loop())
+            threading.Thread(target=_turn, args=[loop], name="serve-models", daemon=True).start()
+            atexit.register(loop.call_soon_threadsafe, loop.stop)
+        return _loops[0]
 
 
 async def _pump(answer: AsyncGenerator[ChatChunk], items: "queue.SimpleQueue[object]") -> None:

@@ -19,12 +19,14 @@ GATE = "openai"
 class RayDoor:
     """Handles of the applications, kept. `apps` are the applications by the models' names.
 
-    Everything but `app` belongs to one event loop, the first that asks: what carries the requests runs there, too.
+    Everything but `app` belongs to one event loop, the first of the process that asks: what carries the requests runs
+    there, too, and Ray keeps it for the process.
     """
 
     def __init__(self, apps: Mapping[str, str] | None = None) -> None:
         self.apps = apps or {}
         self._handles: dict[str, Any] = {}
+        self._fetching = asyncio.Lock()
 
     async def open(
         self, model: str, request: ChatRequest, timeout_s: float, traceparent: str | None
@@ -79,10 +81,13 @@ class RayDoor:
             # Serve would start a cluster of its own.
             raise Unavailable("This process is not connected to Ray.")
         key = f"{app} (stream)" if streamed else app
-        if key not in self._handles:
-            handle = await asyncio.to_thread(serve.get_app_handle, app)  # it asks Serve's controller, and blocks
-            self._handles[key] = streaming(handle) if streamed else handle
-        return self._handles[key]
+        if (known := self._handles.get(key)) is not None:
+            return known
+        async with self._fetching:
+            if (known := self._handles.get(key)) is None:
+                handle = await asyncio.to_thread(serve.get_app_handle, app)  # it asks Serve's controller, and blocks
+                known = self._handles[key] = streaming(handle) if streamed else handle
+        return known
 
     def translate(self, app: str, error: Exception) -> RunbellError:
         """Return what went wrong as one of our errors."""

@@ -7,6 +7,7 @@ can't be read or does not start changes nothing: requests go on as before, and `
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from serving.config import Config
 from serving.fleet import Fleet, ModelSpec
 from serving.models_file import MODELS_FILE, read_fleet
 from serving.ray_door import GATE
-from serving.schema import Failure
 
 LEAVE_S = 10.0
 """How long callers may still go by the old table: three times what a caller takes to notice another."""
+
+Answers = Callable[[str], None]
+"""Raises an error of `integrations.errors` where the model that an application serves can't answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,13 +65,16 @@ class Switching:
             if name not in wanted:
                 serve.delete(name, _blocking=False)
 
-    def look(self) -> None:
-        """Notice a changed file, and go on with the change that is under way. Takes milliseconds."""
+    def look(self, answers: Answers) -> None:
+        """Notice a changed file, and go on with the change that is under way. Takes milliseconds.
+
+        New models must have `answers` before requests go to them.
+        """
         if (stamp := self._stamp()) != self._seen and self._next is None:
             self._seen = stamp
             self._begin()
         if self._next is not None:
-            self._go_on(self._next)
+            self._go_on(self._next, answers)
         self._dismiss()
 
     def _begin(self) -> None:
@@ -91,7 +97,7 @@ class Switching:
             targets: Any = [self._target(spec) for spec in fresh]
             serve.run_many(targets, wait_for_applications_running=False)
 
-    def _go_on(self, fleet: Fleet) -> None:
+    def _go_on(self, fleet: Fleet, answers: Answers) -> None:
         from ray import serve
 
         states = {name: str(app.status.value) for name, app in serve.status().applications.items()}
@@ -101,25 +107,20 @@ class Switching:
         if failed or (waiting and late):
             self._roll_back(fleet, f"{', '.join(failed or waiting)} did not start")
         elif not waiting:
-            if wrong := self._wrong(fleet):
+            if wrong := self._wrong(fleet, answers):
                 self._roll_back(fleet, wrong)
             else:
                 self._change(fleet)
 
-    def _wrong(self, fleet: Fleet) -> str | None:
+    def _wrong(self, fleet: Fleet, answers: Answers) -> str | None:
         """Return what is wrong with a model that is new or changed: its replica lives also without it."""
-        from ray import serve
-
         for name, spec in fleet.models.items():
             if spec.embeds or spec.app in self.needed:
                 continue
-            handle: Any = serve.get_app_handle(spec.app)
             try:
-                found = handle.describe.remote().result(timeout_s=30)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the old models go on
-                return f"{name} does not answer ({type(error).__name__})"
-            if isinstance(found, Failure):
-                return f"{name}: {found.message}"
+                answers(spec.app)
+            except RunbellError as error:
+                return f"{name}: {str(error).rstrip('.')}"
         return None
 
     def _change(self, fleet: Fleet) -> None:

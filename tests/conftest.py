@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestration.supervise.ray_head import IN_ONE_LOOP
+
 if TYPE_CHECKING:
     from integrations.database import Database
     from tests.chroma import ChromaServer
@@ -22,6 +24,7 @@ _ray_token.write(secrets.token_hex(32))
 _ray_token.flush()
 os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=_ray_token.name)
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+os.environ.update(IN_ONE_LOOP)  # as in an installation
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,12 @@ from pathlib import Path
 from orchestration.supervise.ports import free_port
 from orchestration.supervise.spec import python
 
+IN_ONE_LOOP = {
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+}
+"""A request and each piece of its answer stay in the event loop that asked: by Ray's own word they cross into another
+thread's at both ends, which costs nearly as much again."""
 KEEP_SESSIONS = 2
 NODE_S = 90
 """Seconds that a node has to join; by Ray's own word 30, which a busy machine with two cores overran."""
@@ -40,10 +46,7 @@ def environment(address: str, token: Path) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Ray's workers are our models and warm workers: Ray would run them behind everything else (niceness 15).
         "RAY_worker_niceness": "0",
-        # A request and each piece of its answer stay in the event loop that asked: by Ray's own word they cross into
-        # another thread's at both ends, which costs a third as much again.
-        "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        **IN_ONE_LOOP,
         "RAY_raylet_start_wait_time_s": str(NODE_S),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",

@@ -13,6 +13,7 @@ import pytest
 
 from integrations.errors import InvalidInput, Overloaded, Unavailable
 from serving.client import ServeModels
+from serving.handles import shared_loop
 from serving.schema import ChatChunk, ChatMessage, ChatRequest
 from tests.serving import RayHead, ServedModels, asking, running, starter_models, wait_for
 
@@ -76,9 +77,20 @@ def test_pieces_travel_as_messages_and_not_as_objects_of_ray(models: ServeModels
         response = handle.stream.remote(ask("Hello", max_tokens=1), 30, None)
         return response.by_reference, await anext(response)
 
-    by_reference, first = asyncio.run_coroutine_threadsafe(begin(), models._running_loop()).result(30)
+    by_reference, first = asyncio.run_coroutine_threadsafe(begin(), shared_loop()).result(30)
     assert by_reference is False, "Ray has moved `_by_reference`: see serving/grpc_streams.py"
     assert first.finish_reason in {None, "length", "stop"}
+
+
+def test_others_in_the_same_process_ask_too_also_after_the_first_one_was_closed(models: ServeModels):
+    models.describe()
+    second = ServeModels()
+    assert second.describe() == models.describe()
+    second.close()
+
+    third = ServeModels()
+    assert text_of(list(third.stream(ask("What is the capital of France?", max_tokens=8, temperature=0))))
+    third.close()
 
 
 def test_the_model_tells_what_it_is(models: ServeModels):
