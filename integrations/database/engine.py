@@ -57,8 +57,19 @@ def connect(url: str, *, pool_size: int = 16, durable: bool = True, name: str = 
         connect_args={"options": options, "application_name": name, "connect_timeout": 5},
     )
     discard_broken(engine)
+    by_transaction(engine)
     binary_arrays(engine)
     return engine
+
+
+def by_transaction(engine: sa.Engine) -> None:
+    """Hand out no connection that still commits by statement: a run that is stopped may leave one behind like that."""
+
+    def taken(connection: Any, _record: Any, _proxy: Any) -> None:
+        if connection.autocommit:
+            connection.autocommit = False
+
+    event.listen(engine, "checkout", taken)
 
 
 def binary_arrays(engine: sa.Engine) -> None:

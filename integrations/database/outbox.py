@@ -65,11 +65,15 @@ _RECORD = sa.text("""
       where :state = 'sent' and id = cast(:message_id as uuid) and delivered_at is null
     ), grown as (
       delete from runbell.growing where :state = 'sent' and message_id = cast(:message_id as uuid)
+    ), recorded as (
+      update runbell.outbox set state = :state, lease_until = null, platform_id = :platform_id, error = :error,
+        available_at = coalesce(cast(:available_at as timestamptz), available_at), attempts = attempts - :uncounted,
+        delivered_at = case when :state = 'sent' then clock_timestamp() else delivered_at end
+      where id = :id and state = 'sending' returning id, tenant, channel, conversation
     )
-    update runbell.outbox set state = :state, lease_until = null, platform_id = :platform_id, error = :error,
-      available_at = coalesce(cast(:available_at as timestamptz), available_at), attempts = attempts - :uncounted,
-      delivered_at = case when :state = 'sent' then clock_timestamp() else delivered_at end
-    where id = :id and state = 'sending'
+    select pg_notify('runbell_outbox', r.channel) from recorded r where exists (
+      select 1 from runbell.outbox e where e.tenant = r.tenant and e.channel = r.channel
+        and e.conversation = r.conversation and e.id > r.id and e.state = 'queued')
 """)
 
 
@@ -160,7 +164,7 @@ class Outbox(Store):
         """Record how an attempt ended; with `retry_after_s`, a failed one is tried again, within bounds.
 
         One that is not `counted` was held back by the network's limits: it is bounded by its age alone.
-        Who records looks for what waited behind it; nobody else is told.
+        Other gateways are told where something waits behind it; its own looks again anyway.
         """
         state, available_at, uncounted = str(delivery.state), None, 0
         if state == "failed" and retry_after_s is not None:
