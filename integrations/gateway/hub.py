@@ -85,6 +85,8 @@ class Hub:
     def start(self) -> None:
         """Begin to listen, from within the event loop."""
         self._loop = asyncio.get_running_loop()
+        self._heard_of.clear()
+        self._awaited.clear()
         self._listener.start()
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ class Hub:
 
     def _take(self) -> None:
         self._awaited.clear()  # first: what is heard from now on may need another turn
-        while self._heard_of:
+        for _ in range(len(self._heard_of)):
             self._distribute(*self._heard_of.popleft())
 
     def _distribute(self, channel: str, payload: str) -> None:

@@ -7,6 +7,8 @@ which nobody was answered, every ten seconds.
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import ContextDecorator
+from inspect import isgenerator
 from typing import cast
 
 import dagster as dg
@@ -65,7 +67,9 @@ def values_at_hand(
         if definition is durable_io_manager:
             values[key] = manager_of(instance)
         elif _PLAIN is not None and getattr(definition.resource_fn, "__code__", None) is _PLAIN:
-            values[key] = definition.resource_fn(None)  # pyright: ignore[reportArgumentType, reportCallIssue] - it takes a context, and leaves it alone
+            value = values[key] = definition.resource_fn(None)  # pyright: ignore[reportArgumentType, reportCallIssue] - it takes a context, and leaves it alone
+            if isinstance(value, ContextDecorator) or isgenerator(value):
+                return None  # Dagster enters it, and leaves it in the end
         else:
             return None
     return values

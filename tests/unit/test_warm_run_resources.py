@@ -1,6 +1,7 @@
 """Resources that are there already are handed out without making anything for a run."""
 
 from collections.abc import Iterator
+from contextlib import ContextDecorator
 
 import dagster as dg
 import pytest
@@ -49,7 +50,17 @@ def test_any_object_of_a_code_location_is_at_hand(instance: dg.DagsterInstance) 
     assert values == {"tool": tool, "number": 7}
 
 
-@pytest.mark.parametrize("resource", [made, Settings()], ids=["a function", "a configurable object"])
+class Entered(ContextDecorator):
+    def __enter__(self) -> str:
+        return "entered"
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "resource", [made, Settings(), Entered()], ids=["a function", "a configurable object", "what is entered"]
+)
 def test_what_is_made_for_each_run_is_left_to_dagster(instance: dg.DagsterInstance, resource: object) -> None:
     definitions = definitions_of({"tool": Tool(), "made": resource})
 
