@@ -24,6 +24,7 @@ from integrations.errors import (
     Unavailable,
 )
 from integrations.gateway.installation import is_kept, program
+from integrations.gateway.listeners import stranger_at
 from integrations.security.tokens import FILE as TOKEN_FILE
 from integrations.security.tokens import read_token
 from integrations.settings import LOOPBACK
@@ -74,13 +75,20 @@ class NotUp(Unavailable):
 class Foreign(NotUp):
     """Something else than Runbell listens where the gateway should be."""
 
-    def __init__(self, url: str, answered: int) -> None:
+    def __init__(self, found: str) -> None:
         super().__init__()
-        self._found = f"What listens at {url} is not Runbell: it answers {answered}."
+        self._found = found
 
     def __str__(self) -> str:
         """Say what was found, how to start Runbell, and who is in its place."""
         return f"{self._found} {super().__str__()} `{program()} doctor` tells who has the port."
+
+
+def refuse_strangers(url: str, home: Path) -> None:
+    """Raise `Foreign` where the token would reach another user of this machine."""
+    if user := stranger_at(url, home / TOKEN_FILE):
+        place = url.rstrip("/")
+        raise Foreign(f"What listens at {place} belongs to another user ({user}): nothing was sent to it.")
 
 
 class Client:
@@ -184,6 +192,7 @@ class Client:
 
     def _call(self, method: str, path: str, body: Json | None = None, *, wait_s: int | None = None) -> Json:
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+        refuse_strangers(str(self._http.base_url), self._home)
         try:
             answer = self._http.request(method, path, json=body, headers=headers)
         except httpx.ConnectError as error:
@@ -192,7 +201,8 @@ class Client:
             raise Unavailable(f"The gateway broke off: {type(error).__name__}. Try again.") from error
         # Behind a proxy, or while the gateway is started again, others may answer for it.
         if not _is_ours(answer) and answer.url.host in LOOPBACK and not is_kept(self._home):
-            raise Foreign(str(self._http.base_url).rstrip("/"), answer.status_code)
+            place = str(self._http.base_url).rstrip("/")
+            raise Foreign(f"What listens at {place} is not Runbell: it answers {answer.status_code}.")
         if answer.is_success:
             return cast("Json", answer.json())
         raise problem(answer)

@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from integrations.errors import Unauthorized
+from integrations.gateway.client import refuse_strangers
 from integrations.security.tokens import read_token
 
 Frame = Mapping[str, object]
@@ -28,6 +30,7 @@ class LiveChat:
         query = urlencode({"conversation": conversation, "channel": "terminal"})
         self._url = f"{url.replace('http', 'ws', 1)}/v1/chat?{query}"
         self._token = read_token(home)
+        self._check = partial(refuse_strangers, url, home)
         self._unconfirmed: dict[str, str] = {}
         self._socket: ClientConnection | None = None
         self.after = after
@@ -45,10 +48,11 @@ class LiveChat:
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield frames for ever, over as many connections as it takes; `{"type": "lost"}` tells of each loss.
 
-        Raises Unauthorized where the token is refused.
+        Raises Unauthorized where the token is refused, NotUp where another user's process has taken the port.
         """
         failures = 0
         while True:
+            self._check()
             try:
                 async with connect(self._url, proxy=None, max_size=4_000_000, open_timeout=10) as socket:
                     failures = 0
