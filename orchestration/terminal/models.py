@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from integrations.errors import InvalidInput, Unavailable
+from integrations.gateway.listeners import stranger_at
 from integrations.settings import Settings
 from orchestration.supervise.home import Home
 from orchestration.terminal.shared import print_json
@@ -63,9 +64,11 @@ def _served(settings: Settings, home: Path) -> list[dict[str, Any]]:
     token, serving = home / "token", settings.serving
     if not token.is_file():
         return []
+    url = f"http://{serving.host}:{serving.port}/v1/status"
+    if stranger_at(url, token):
+        return []
     headers = {"Authorization": f"Bearer {token.read_text(encoding='utf-8').strip()}"}
     try:
-        url = f"http://{serving.host}:{serving.port}/v1/status"
         answer = httpx.get(url, headers=headers, timeout=10, trust_env=False).raise_for_status()
     except httpx.HTTPError:
         return []
