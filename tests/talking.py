@@ -24,10 +24,12 @@ AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, *(2.0,) * 20)
 
 
 class Talk:
-    """`operation` is what the simulator calls the sending of a message; `pushes_once`, that it never repeats one."""
+    """`operation` is what the simulator calls the sending of a message, `last_operation` its last step where it has
+    several; `pushes_once`, that it never repeats a message."""
 
     name: ClassVar[str]
     operation: ClassVar[str]
+    last_operation: ClassVar[str] = ""
     simulator: Simulator
     forms = True
     buttons = True
@@ -375,7 +377,7 @@ class WeComRobotTalk(Talk):
 class EmailTalk(Talk):
     """One thread with one person, whose own provider has proven who writes."""
 
-    name, operation = "email", "SMTP MAIL"
+    name, operation, last_operation = "email", "SMTP MAIL", "SMTP CONTENT"
     forms = buttons = False
     more = "/greet name=Ada"
 

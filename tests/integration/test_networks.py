@@ -205,7 +205,7 @@ async def test_a_gateway_that_is_killed_while_messages_come_and_go_loses_and_dou
     async with running_apart(network, database, tmp_path) as here:
         talking = asyncio.create_task(say(here.talk, said))
         await here.until_heard(3)
-        here.talk.simulator.fail(here.talk.operation, HANG_AFTERWARDS)
+        here.talk.simulator.fail(here.talk.last_operation or here.talk.operation, HANG_AFTERWARDS)
         await here.post("perhaps")
         await here.until_shown("perhaps")
         await here.gateway.kill()

@@ -95,7 +95,9 @@ class Smtp(Connection):
             if fault is None:
                 await self.say(refused or "250 2.0.0 queued")
                 return
-        if fault.status is None:
+        if fault.hang:
+            await self.hear()  # nothing more is said until the client leaves
+        elif fault.status is None:
             self.abort()
         else:
             await self.say(f"{fault.status} {fault.body}")
