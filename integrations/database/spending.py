@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from integrations.database.engine import Store, outages_told
+from integrations.database.engine import Store
 from integrations.database.tables import holds
 
 _HOLD = sa.text("""
@@ -36,9 +36,8 @@ class Spending(Store):
     ) -> Held:
         """Hold the highest of the prices that can be paid, for so many seconds at most. One round trip."""
         values = {"tenant": tenant, "prices": list(prices), "per_day": per_day, "per_month": per_month}
-        with outages_told(), self._engine.connect() as connection:
-            single = connection.execution_options(isolation_level="AUTOCOMMIT")
-            return Held(*single.execute(_HOLD, {**values, "seconds": seconds}).one())
+        with self._statement() as connection:
+            return Held(*connection.execute(_HOLD, {**values, "seconds": seconds}).one())
 
     def release(self, hold: int) -> None:
         """Let go what a request held that has cost nothing."""
