@@ -168,42 +168,53 @@ def _execution(
     log_manager = _log_manager(prepared, run)
     loop = asyncio.new_event_loop()
     try:
-        definitions, keys = _resources(definition), get_required_resource_keys_to_init(prepared.plan, definition)
-        values = values_at_hand(definitions, keys, prepared.instance)
-        made = None
-        if values is None:
-            made = resource_initialization_manager(
-                resource_defs=definitions,
-                resource_configs=prepared.resolved.resources,
+        for item in _with_resources(prepared, run, log_manager, loop):
+            if isinstance(item, DagsterEvent):
+                yield item
+                continue
+            yield PlanExecutionContext(
+                plan_data=_plan_data(prepared, run, around.retry_mode, around.executor.step_dependency_config),
+                execution_data=ExecutionData(
+                    scoped_resources_builder=item,
+                    resolved_run_config=prepared.resolved,
+                    job_def=definition,
+                    repository_def=prepared.job.get_repository_definition(),
+                ),
                 log_manager=log_manager,
-                execution_plan=prepared.plan,
-                dagster_run=run,
-                resource_keys_to_init=keys,
-                instance=prepared.instance,
-                emit_persistent_events=True,
+                output_capture=None,
                 event_loop=loop,
             )
-            yield from made.generate_setup_events()
-        else:
-            yield from told(run, prepared.plan, log_manager, values)
-        yield PlanExecutionContext(
-            plan_data=_plan_data(prepared, run, around.retry_mode, around.executor.step_dependency_config),
-            execution_data=ExecutionData(
-                scoped_resources_builder=SharedResources(*made.get_object()) if made else SharedResources(values),
-                resolved_run_config=prepared.resolved,
-                job_def=definition,
-                repository_def=prepared.job.get_repository_definition(),
-            ),
-            log_manager=log_manager,
-            output_capture=None,
-            event_loop=loop,
-        )
-        if made:
-            yield from made.generate_teardown_events()
     finally:
         with contextlib.suppress(RuntimeError):  # an op left a loop running in this thread
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _with_resources(
+    prepared: Preparation, run: dg.DagsterRun, log_manager: RunLogManager, loop: asyncio.AbstractEventLoop
+) -> Generator[DagsterEvent | SharedResources]:
+    """Yield what setting them up tells, the resources, and what putting them away tells."""
+    definition, plan = prepared.job.get_definition(), prepared.plan
+    definitions, keys = _resources(definition), get_required_resource_keys_to_init(plan, definition)
+    values = values_at_hand(definitions, keys, prepared.instance)
+    if values is not None:
+        yield from told(run, plan, log_manager, values)
+        yield SharedResources(values)
+        return
+    made = resource_initialization_manager(
+        resource_defs=definitions,
+        resource_configs=prepared.resolved.resources,
+        log_manager=log_manager,
+        execution_plan=plan,
+        dagster_run=run,
+        resource_keys_to_init=keys,
+        instance=prepared.instance,
+        emit_persistent_events=True,
+        event_loop=loop,
+    )
+    yield from made.generate_setup_events()
+    yield SharedResources(*made.get_object())
+    yield from made.generate_teardown_events()
 
 
 def _resources(definition: dg.JobDefinition) -> dict[str, dg.ResourceDefinition]:
