@@ -75,9 +75,9 @@ class NotUp(Unavailable):
 class Foreign(NotUp):
     """Something else than Runbell listens where the gateway should be."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, url: str, what: str) -> None:
         super().__init__()
-        self._found = found
+        self._found = f"What listens at {url.rstrip('/')} {what}."
 
     def __str__(self) -> str:
         """Say what was found, how to start Runbell, and who is in its place."""
@@ -87,8 +87,7 @@ class Foreign(NotUp):
 def refuse_strangers(url: str, home: Path) -> None:
     """Raise `Foreign` where the token would reach another user of this machine."""
     if user := stranger_at(url, home / TOKEN_FILE):
-        place = url.rstrip("/")
-        raise Foreign(f"What listens at {place} belongs to another user ({user}): nothing was sent to it.")
+        raise Foreign(url, f"belongs to another user ({user}): nothing was sent to it")
 
 
 class Client:
@@ -191,8 +190,8 @@ class Client:
                 self._sleep(error.after)
 
     def _call(self, method: str, path: str, body: Json | None = None, *, wait_s: int | None = None) -> Json:
-        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
-        refuse_strangers(str(self._http.base_url), self._home)
+        headers, url = {"Prefer": f"wait={wait_s}"} if wait_s else {}, str(self._http.base_url)
+        refuse_strangers(url, self._home)
         try:
             answer = self._http.request(method, path, json=body, headers=headers)
         except httpx.ConnectError as error:
@@ -201,8 +200,7 @@ class Client:
             raise Unavailable(f"The gateway broke off: {type(error).__name__}. Try again.") from error
         # Behind a proxy, or while the gateway is started again, others may answer for it.
         if not _is_ours(answer) and answer.url.host in LOOPBACK and not is_kept(self._home):
-            place = str(self._http.base_url).rstrip("/")
-            raise Foreign(f"What listens at {place} is not Runbell: it answers {answer.status_code}.")
+            raise Foreign(url, f"is not Runbell: it answers {answer.status_code}")
         if answer.is_success:
             return cast("Json", answer.json())
         raise problem(answer)
